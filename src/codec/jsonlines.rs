@@ -1,0 +1,31 @@
+//! `application/jsonlines`: the rows and answers of `json.rs`, one a line.
+
+use super::json::{row, write_row};
+use super::payload::{Answer, Rows};
+use super::pull::{Json, Pull};
+use crate::error::Result;
+
+/// Reads every line that is not blank.
+///
+/// # Errors
+/// Naming the line and the place in it.
+pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
+    for (index, line) in body.split(|&b| b == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let mut json = Json::new(line);
+        row(&mut json, rows).and_then(|()| json.end()).map_err(|error| error.within(format_args!("line {}", index + 1)))?;
+    }
+    Ok(())
+}
+
+/// One object a line.
+pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(answer.scores.values().len() * 24);
+    for row in 0..answer.scores.rows() {
+        write_row(&mut out, answer, row);
+        out.push(b'\n');
+    }
+    out
+}

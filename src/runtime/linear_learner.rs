@@ -1,0 +1,386 @@
+//! SageMaker's linear learner: `model_algo-1`, a stored ZIP of a symbol graph, an NDArray file and parameters.
+//!
+//! Only the graphs the algorithm trains are taken: data · weight + bias, then an output operator; anything else is
+//! refused by the operator's name. The score is `x·w + b` in `f32`, through sigmoid or softmax where the graph has
+//! it. The NDArray layout is MXNet's list format (magic 0x112). Next: `prepared.rs`.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+
+use super::prepared::{Reader, Writer};
+use super::{Format, Model, Output, Prepared, Schema, Summary};
+use crate::artifact::{Limits, stored_zip};
+use crate::codec::pull::{Json, Next, Pull};
+use crate::error::{Error, Kind, Result};
+use crate::names::shown;
+use crate::tensor::Tensor;
+
+pub(super) const FORMAT: Format = Format { name: "linear-learner", recognises, prepare, load };
+
+/// The most columns times outputs.
+const WEIGHTS_MAX: usize = 1 << 28;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Link {
+    Identity,
+    Logistic,
+    Softmax,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    link: Link,
+    features: usize,
+    outputs: usize,
+    /// Scores above it are label 1, for binary classifiers.
+    threshold: f32,
+    /// Whether answers carry a label.
+    labels: bool,
+}
+
+#[derive(Debug)]
+struct LinearLearner {
+    link: Link,
+    outputs: usize,
+    threshold: f32,
+    labels: bool,
+    schema: Schema,
+    /// `features × outputs`, then `outputs` biases.
+    weights: Vec<f32>,
+}
+
+fn recognises(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04")
+}
+
+fn prepare(bytes: &[u8]) -> Result<Prepared> {
+    let members = stored_zip(bytes, Limits::default())?;
+    let member = |suffix: &str| {
+        let found = members.iter().find(|(name, _)| name == suffix).map(|(_, bytes)| *bytes);
+        found.ok_or_else(|| Error::invalid(format!("the ZIP has no member `{suffix}`; a linear learner's `model_algo-1` does")))
+    };
+    let graph = Graph::read(member("mx-mod-symbol.json")?).map_err(|error| error.within("`mx-mod-symbol.json`"))?;
+    let arrays = Arrays::read(member("mx-mod-0000.params")?).map_err(|error| error.within("`mx-mod-0000.params`"))?;
+    let parameters = Parameters::read(member("additional-params.json")?).map_err(|error| error.within("`additional-params.json`"))?;
+    let (weight, bias) = (arrays.named(&graph.weight)?, arrays.named(&graph.bias)?);
+    let [features, outputs] = *weight.shape.as_slice() else {
+        return Err(Error::invalid(format!("array `{}` has {} dimensions; it takes 2", shown(&graph.weight), weight.shape.len())));
+    };
+    if features == 0 || outputs == 0 || bias.values.len() != outputs {
+        return Err(Error::invalid(format!("weight is {features} × {outputs} and bias {} long; they do not fit", bias.values.len())));
+    }
+    let expected = match parameters.predictor.as_str() {
+        "regressor" => Link::Identity,
+        "binary_classifier" => Link::Logistic,
+        "multiclass_classifier" => Link::Softmax,
+        other => return Err(Error::invalid(format!("predictor_type `{}` is not known", shown(other)))),
+    };
+    // A hinge loss leaves the margin as it is, so a classifier's graph may end in the identity too.
+    let fits = graph.link == expected || (graph.link == Link::Identity && expected != Link::Identity);
+    if !fits || (expected != Link::Softmax && outputs != 1) {
+        return Err(Error::invalid(format!("the graph does not fit predictor_type `{}`", shown(&parameters.predictor))));
+    }
+    let head = Head { link: graph.link, features, outputs, threshold: parameters.threshold, labels: expected != Link::Identity };
+    let weights = [weight.values.as_slice(), bias.values.as_slice()].concat();
+    if weights.iter().any(|weight| !weight.is_finite()) || !parameters.threshold.is_finite() {
+        return Err(Error::invalid("a weight, bias or threshold is no finite number"));
+    }
+    let mut writer = Writer::new(&head)?;
+    writer.array(&weights);
+    let core = weights.len() * 4;
+    let model = LinearLearner::new(head, weights)?;
+    let summary = Summary {
+        format: FORMAT.name.to_owned(),
+        kind: parameters.predictor,
+        library: None,
+        features,
+        outputs,
+        names: Vec::new(),
+        trees: None,
+        weight: model.weight(),
+        core,
+    };
+    Ok(Prepared { summary, bytes: writer.finish() })
+}
+
+fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
+    let (head, mut reader) = Reader::new::<Head>(source, length)?;
+    let weights = reader.array()?;
+    Ok(Box::new(LinearLearner::new(head, weights)?))
+}
+
+impl LinearLearner {
+    fn new(head: Head, weights: Vec<f32>) -> Result<Self> {
+        let Head { link, features, outputs, threshold, labels } = head;
+        if outputs == 0 || weights.len() != (features + 1) * outputs {
+            return Err(Error::new(Kind::Internal, "a prepared form is damaged (its weights); run `rookery verify` on the database"));
+        }
+        let schema = Schema { features, outputs, names: Vec::new(), absent: 0.0, missing: false };
+        Ok(Self { link, outputs, threshold, labels, schema, weights })
+    }
+}
+
+impl Model for LinearLearner {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn raw(&self, input: &Tensor) -> Result<Tensor> {
+        let (slopes, biases) = self.weights.split_at(self.weights.len() - self.outputs);
+        let mut scores = vec![0.0f32; input.rows() * self.outputs];
+        for (row, out) in input.iter().zip(scores.chunks_exact_mut(self.outputs)) {
+            for (value, slopes) in row.iter().zip(slopes.chunks_exact(self.outputs)) {
+                for (out, slope) in out.iter_mut().zip(slopes) {
+                    *out += value * slope;
+                }
+            }
+            for (out, bias) in out.iter_mut().zip(biases) {
+                *out += bias;
+            }
+        }
+        Tensor::new(self.outputs, scores).ok_or_else(|| Error::new(Kind::Internal, "scores are no whole rows"))
+    }
+
+    fn predict(&self, input: &Tensor) -> Result<Output> {
+        let mut scores = self.raw(input)?;
+        for row in scores.values_mut().chunks_exact_mut(self.outputs) {
+            match self.link {
+                Link::Identity => {}
+                Link::Logistic => row.iter_mut().for_each(|x| *x = 1.0 / (1.0 + (-*x).exp())),
+                Link::Softmax => softmax(row),
+            }
+        }
+        let labels = self.labels.then(|| scores.iter().map(|row| self.label(row)).collect());
+        Ok(Output { scores, list: self.outputs > 1, labels })
+    }
+
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.weights.capacity() * 4
+    }
+
+    fn cost(&self, rows: usize) -> u64 {
+        (self.weights.len() * rows) as u64
+    }
+}
+
+impl LinearLearner {
+    #[expect(clippy::cast_precision_loss, reason = "class numbers are far below 2^24")]
+    fn label(&self, row: &[f32]) -> f32 {
+        if let [score] = row {
+            return f32::from(u8::from(*score > self.threshold));
+        }
+        let best = row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (at, &value)| if value > best.1 { (at, value) } else { best });
+        best.0 as f32
+    }
+}
+
+fn softmax(row: &mut [f32]) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for value in row.iter_mut() {
+        *value = (*value - largest).exp();
+        sum += *value;
+    }
+    row.iter_mut().for_each(|value| *value /= sum);
+}
+
+/// The names of the two arrays and what happens to their sum.
+struct Graph {
+    weight: String,
+    bias: String,
+    link: Link,
+}
+
+#[derive(Default)]
+struct GraphNode {
+    op: String,
+    name: String,
+    inputs: Vec<usize>,
+}
+
+impl Graph {
+    fn read(text: &[u8]) -> Result<Self> {
+        let mut json = Json::new(text);
+        let mut nodes = Vec::new();
+        json.object(|json, key| {
+            if key != "nodes" {
+                return json.skip();
+            }
+            json.array(|json, _| {
+                nodes.push(graph_node(json)?);
+                Ok(())
+            })
+        })?;
+        let last = nodes.last().ok_or_else(|| Error::invalid("the graph has no node"))?;
+        let link = match last.op.as_str() {
+            "LinearRegressionOutput" | "MAERegressionOutput" => Link::Identity,
+            "LogisticRegressionOutput" => Link::Logistic,
+            "SoftmaxOutput" => Link::Softmax,
+            other => return Err(operator(other)),
+        };
+        let input = |node: &GraphNode, at: usize| {
+            let found = node.inputs.get(at).and_then(|&at| nodes.get(at));
+            found.ok_or_else(|| Error::invalid(format!("node `{}` lacks input {at}", shown(&node.name))))
+        };
+        let sum = input(last, 0)?;
+        if !matches!(sum.op.as_str(), "broadcast_add" | "broadcast_plus") {
+            return Err(operator(&sum.op));
+        }
+        let (dot, bias) = (input(sum, 0)?, input(sum, 1)?);
+        if dot.op != "dot" {
+            return Err(operator(&dot.op));
+        }
+        let (data, weight) = (input(dot, 0)?, input(dot, 1)?);
+        for variable in [data, weight, bias] {
+            if variable.op != "null" {
+                return Err(operator(&variable.op));
+            }
+        }
+        if data.name != "data" {
+            return Err(Error::invalid(format!("the graph multiplies `{}` instead of `data`", shown(&data.name))));
+        }
+        Ok(Self { weight: weight.name.clone(), bias: bias.name.clone(), link })
+    }
+}
+
+fn operator(name: &str) -> Error {
+    Error::invalid(format!("the graph has operator `{}` where a linear learner has none; it cannot be served", shown(name)))
+}
+
+fn graph_node(json: &mut Json<'_>) -> Result<GraphNode> {
+    let mut node = GraphNode::default();
+    json.object(|json, key| {
+        match key {
+            "op" => node.op = json.string()?.into_owned(),
+            "name" => node.name = json.string()?.into_owned(),
+            "inputs" => json.array(|json, _| {
+                // Each input is [node, output, version].
+                let parts = json.integers()?;
+                let from = parts.first().and_then(|&from| usize::try_from(from).ok());
+                node.inputs.push(from.ok_or_else(|| json.fail("an input names no node"))?);
+                Ok(())
+            })?,
+            _ => json.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(node)
+}
+
+struct Parameters {
+    predictor: String,
+    threshold: f32,
+}
+
+impl Parameters {
+    fn read(text: &[u8]) -> Result<Self> {
+        let (mut predictor, mut threshold) = (None, 0.5);
+        let mut json = Json::new(text);
+        json.object(|json, key| {
+            match key {
+                "predictor_type" => predictor = Some(json.string()?.into_owned()),
+                "threshold" if json.next()? == Next::Number => threshold = json.number()?,
+                _ => json.skip()?,
+            }
+            Ok(())
+        })?;
+        let predictor = predictor.ok_or_else(|| Error::invalid("it has no `predictor_type`"))?;
+        Ok(Self { predictor, threshold })
+    }
+}
+
+/// The arrays of an MXNet NDArray list, with their names.
+struct Arrays {
+    arrays: Vec<Array>,
+    names: Vec<String>,
+}
+
+struct Array {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or_else(|| Error::invalid("it is truncated"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| Error::invalid("it is truncated"))
+    }
+
+    fn long(&mut self) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.fixed()?))
+    }
+
+    fn word(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.fixed()?))
+    }
+}
+
+impl Arrays {
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let mut bytes = Bytes(bytes);
+        if bytes.long()? != 0x112 || bytes.long()? != 0 {
+            return Err(Error::invalid("it is no list of arrays"));
+        }
+        let count = bytes.long()?;
+        if count > 64 {
+            return Err(Error::invalid(format!("it holds {count} arrays; a linear learner has two")));
+        }
+        let mut arrays = Vec::new();
+        for _ in 0..count {
+            arrays.push(Array::read(&mut bytes)?);
+        }
+        let named = bytes.long()?;
+        if named != count {
+            return Err(Error::invalid(format!("it names {named} of its {count} arrays")));
+        }
+        let mut names = Vec::new();
+        for _ in 0..named {
+            let length = usize::try_from(bytes.long()?).map_err(|_| Error::invalid("it is truncated"))?;
+            names.push(String::from_utf8_lossy(bytes.take(length)?).into_owned());
+        }
+        if !bytes.0.is_empty() {
+            return Err(Error::invalid(format!("{} bytes follow its last array", bytes.0.len())));
+        }
+        Ok(Self { arrays, names })
+    }
+
+    fn named(&self, name: &str) -> Result<&Array> {
+        let at = self.names.iter().position(|other| other.strip_prefix("arg:") == Some(name));
+        at.and_then(|at| self.arrays.get(at)).ok_or_else(|| Error::invalid(format!("there is no array `arg:{}`", shown(name))))
+    }
+}
+
+impl Array {
+    fn read(bytes: &mut Bytes<'_>) -> Result<Self> {
+        if bytes.word()? != 0xF993_FAC9 {
+            return Err(Error::invalid("an array does not begin like one"));
+        }
+        if bytes.word()? != 0 {
+            return Err(Error::invalid("an array is sparse; a linear learner's are dense"));
+        }
+        let dimensions = bytes.word()?;
+        if dimensions > 8 {
+            return Err(Error::invalid(format!("an array has {dimensions} dimensions")));
+        }
+        let (mut shape, mut size) = (Vec::new(), 1usize);
+        for _ in 0..dimensions {
+            let side = usize::try_from(bytes.long()?).map_err(|_| Error::invalid("an array is too large"))?;
+            size = size.checked_mul(side).filter(|&size| size <= WEIGHTS_MAX).ok_or_else(|| Error::invalid("an array is too large"))?;
+            shape.push(side);
+        }
+        let (_device, _id, kind) = (bytes.word()?, bytes.word()?, bytes.word()?);
+        if kind != 0 {
+            return Err(Error::invalid("an array does not hold 32-bit floats"));
+        }
+        let raw = bytes.take(size * 4)?;
+        Ok(Self { shape, values: raw.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect() })
+    }
+}

@@ -1,0 +1,394 @@
+//! The XGBoost model document, from either reader, into plain arrays.
+//!
+//! Keys may come in any order; those that do not change an answer are skipped unread. Differences between versions
+//! 1.0 to 3.x that are absorbed here: a base score as a number or a list, bare `NaN` thresholds at categorical
+//! nodes, vector leaves in `base_weights` or `leaf_weights`, `iteration_indptr` present or not, dart weights in three
+//! places. The layout is the library's own (its repository, `doc/model.schema`). Next: `mod.rs`, which checks and builds.
+
+use crate::codec::number::read_f32;
+use crate::codec::pull::Pull;
+use crate::error::{Error, Result};
+use crate::names::shown;
+
+/// The parts of a model file that decide its answers.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// The library's major, minor and patch number.
+    pub(super) version: Vec<i32>,
+    pub(super) objective: String,
+    pub(super) booster_name: String,
+    pub(super) features: usize,
+    pub(super) names: Vec<Box<str>>,
+    pub(super) booster: Booster,
+    base_scores: Vec<f32>,
+    /// Nothing was boosted and no base score set: since 3.1 such a model answers a margin of 0.5.
+    untrained: bool,
+    classes: usize,
+    targets: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Booster {
+    Trees(Trees),
+    Linear(Vec<f32>),
+}
+
+/// All trees with what says which of them count and how much.
+#[derive(Debug, Default)]
+pub(super) struct Trees {
+    trees: Vec<RawTree>,
+    groups: Vec<i32>,
+    parallel: usize,
+    iterations: Vec<i32>,
+    /// A weight per tree, where trees were dropped in training; else empty.
+    weights: Vec<f32>,
+    kept: usize,
+}
+
+/// One tree as the file has it.
+#[derive(Debug, Default)]
+pub(super) struct RawTree {
+    pub(super) left: Vec<i32>,
+    pub(super) right: Vec<i32>,
+    pub(super) features: Vec<i32>,
+    pub(super) conditions: Vec<f32>,
+    pub(super) default_left: Vec<i32>,
+    /// Width of a leaf; above 1 the leaves are rows of `vectors`.
+    pub(super) vector_width: usize,
+    /// Whether a leaf's right child is its row (3.1 and later) or its node number is.
+    pub(super) leaf_rows: bool,
+    vectors: Vec<f32>,
+    split_type: Vec<i32>,
+    categories: Vec<i32>,
+    category_nodes: Vec<i32>,
+    category_starts: Vec<i32>,
+    category_sizes: Vec<i32>,
+}
+
+#[derive(Default)]
+struct Learner {
+    objective: Option<String>,
+    base_score: Option<String>,
+    classes: usize,
+    targets: usize,
+    features: usize,
+    names: Vec<Box<str>>,
+    best_iteration: Option<usize>,
+    booster_name: Option<String>,
+    trees: Option<Trees>,
+    linear: Option<Vec<f32>>,
+    rounds: usize,
+    fixed_base: bool,
+    weights: Option<Vec<f32>>,
+}
+
+impl Document {
+    pub(super) fn read<'a, P: Pull<'a>>(mut document: P) -> Result<Self> {
+        let (mut learner, mut version) = (None, None);
+        document.object(|document, key| {
+            match key {
+                "learner" => learner = Some(read_learner(document)?),
+                "version" => version = Some(document.integers()?),
+                _ => document.skip()?,
+            }
+            Ok(())
+        })?;
+        document.end()?;
+        let missing = |what: &str| Error::invalid(format!("the XGBoost model has no `{what}`"));
+        let learner: Learner = learner.ok_or_else(|| missing("learner"))?;
+        let booster_name = learner.booster_name.ok_or_else(|| missing("learner.gradient_booster.name"))?;
+        let classes = learner.classes;
+        let targets = learner.targets;
+        let base_scores = base_scores(learner.base_score.as_deref().unwrap_or("0.5"))?;
+        let version: Vec<i32> = version.unwrap_or_default();
+        let untrained = !learner.fixed_base
+            && (version.first(), version.get(1)) >= (Some(&3), Some(&1))
+            && match &learner.trees {
+                Some(trees) => trees.trees.is_empty(),
+                None => learner.rounds == 0,
+            };
+        let booster = match booster_name.as_str() {
+            "gblinear" => Booster::Linear(learner.linear.ok_or_else(|| missing("learner.gradient_booster.model.weights"))?),
+            "gbtree" | "dart" => {
+                let mut trees = learner.trees.ok_or_else(|| missing("learner.gradient_booster.model.trees"))?;
+                trees.weights = learner.weights.unwrap_or_default();
+                trees.keep(learner.best_iteration, classes.max(targets).max(1))?;
+                Booster::Trees(trees)
+            }
+            other => return Err(Error::invalid(format!("the XGBoost booster `{}` is not known", shown(other)))),
+        };
+        Ok(Self {
+            version,
+            untrained,
+            objective: learner.objective.ok_or_else(|| missing("learner.objective.name"))?,
+            booster_name,
+            features: learner.features,
+            names: learner.names,
+            booster,
+            base_scores,
+            classes,
+            targets,
+        })
+    }
+
+    /// Outputs per row before the objective's transform.
+    pub(super) fn groups(&self) -> usize {
+        self.classes.max(self.targets).max(1)
+    }
+
+    /// Major and minor version.
+    pub(super) fn release(&self) -> (i32, i32) {
+        (self.version.first().copied().unwrap_or_default(), self.version.get(1).copied().unwrap_or_default())
+    }
+
+    /// The margin each of `groups` sums starts from; `link` turns scores into margins.
+    pub(super) fn base_margins(&self, groups: usize, link: impl Fn(&mut [f32])) -> Result<Vec<f32>> {
+        if self.untrained {
+            return Ok(vec![0.5; groups]);
+        }
+        let mut margins: Vec<f32> = match self.base_scores.as_slice() {
+            [one] => vec![*one; groups],
+            many if many.len() == groups => many.to_vec(),
+            many => return Err(Error::invalid(format!("the model has {} base scores for {groups} outputs", many.len()))),
+        };
+        link(&mut margins);
+        if let (Booster::Linear(_), Some(&first)) = (&self.booster, margins.first()) {
+            // The linear booster adds the first margin to every output, whatever the file holds for the others.
+            margins.fill(first);
+        }
+        if margins.iter().any(|margin| !margin.is_finite()) {
+            return Err(Error::invalid(format!("the base score {:?} has no finite margin", self.base_scores)));
+        }
+        Ok(margins)
+    }
+}
+
+/// `5E-1`, or since 3.1 `[5E-1,2.5E-1]`.
+fn base_scores(text: &str) -> Result<Vec<f32>> {
+    let bad = || Error::invalid(format!("the base score `{}` is no number", shown(text)));
+    let inner = text.trim().strip_prefix('[').map_or(Some(text.trim()), |rest| rest.strip_suffix(']')).ok_or_else(bad)?;
+    inner
+        .split(',')
+        .map(|one| match read_f32(one.trim().as_bytes()) {
+            Some((value, length)) if length == one.trim().len() => Ok(value),
+            _ => Err(bad()),
+        })
+        .collect()
+}
+
+fn parameter<'a, P: Pull<'a>>(document: &mut P, key: &str) -> Result<usize> {
+    let text = document.string()?;
+    text.parse().map_err(|_| document.fail(format_args!("`{key}` is `{}`, no count", shown(&text))))
+}
+
+fn read_learner<'a, P: Pull<'a>>(document: &mut P) -> Result<Learner> {
+    let mut learner = Learner::default();
+    document.object(|document, key| match key {
+        "attributes" => document.object(|document, key| {
+            if key == "best_iteration" {
+                let text = document.string()?;
+                let best: i64 = text.parse().map_err(|_| document.fail(format_args!("best_iteration is `{}`, no count", shown(&text))))?;
+                // -1 is what 1.7 notes when there was no round at all.
+                learner.best_iteration = usize::try_from(best).ok();
+                return Ok(());
+            }
+            document.skip()
+        }),
+        "feature_names" => document.array(|document, _| {
+            learner.names.push(document.string()?.into());
+            Ok(())
+        }),
+        "gradient_booster" => read_booster(document, &mut learner),
+        "learner_model_param" => document.object(|document, key| {
+            match key {
+                "base_score" => learner.base_score = Some(document.string()?.into_owned()),
+                "boost_from_average" => learner.fixed_base = document.string()? == "0",
+                "num_class" => learner.classes = parameter(document, key)?,
+                "num_target" => learner.targets = parameter(document, key)?,
+                "num_feature" => learner.features = parameter(document, key)?,
+                _ => document.skip()?,
+            }
+            Ok(())
+        }),
+        "objective" => document.object(|document, key| {
+            if key == "name" {
+                learner.objective = Some(document.string()?.into_owned());
+                return Ok(());
+            }
+            document.skip()
+        }),
+        _ => document.skip(),
+    })?;
+    Ok(learner)
+}
+
+fn read_booster<'a, P: Pull<'a>>(document: &mut P, learner: &mut Learner) -> Result<()> {
+    document.object(|document, key| match key {
+        "name" => {
+            learner.booster_name = Some(document.string()?.into_owned());
+            Ok(())
+        }
+        "model" => read_model(document, learner),
+        // Dart wraps the trees one level deeper.
+        "gbtree" => document.object(|document, key| if key == "model" { read_model(document, learner) } else { document.skip() }),
+        "weight_drop" => {
+            learner.weights = Some(document.numbers()?);
+            Ok(())
+        }
+        _ => document.skip(),
+    })
+}
+
+fn read_model<'a, P: Pull<'a>>(document: &mut P, learner: &mut Learner) -> Result<()> {
+    let mut model = Trees { parallel: 1, ..Trees::default() };
+    let mut is_tree = false;
+    document.object(|document, key| {
+        match key {
+            "weights" => learner.linear = Some(document.numbers()?),
+            "weight_drop" => learner.weights = Some(document.numbers()?),
+            "boosted_rounds" => learner.rounds = usize::try_from(document.integer()?).unwrap_or_default(),
+            "trees" => {
+                is_tree = true;
+                document.array(|document, index| {
+                    model.trees.push(read_tree(document, index)?);
+                    Ok(())
+                })?;
+            }
+            "tree_info" => model.groups = document.integers()?,
+            "iteration_indptr" => model.iterations = document.integers()?,
+            "gbtree_model_param" => document.object(|document, key| {
+                if key == "num_parallel_tree" {
+                    model.parallel = parameter(document, key)?;
+                    return Ok(());
+                }
+                document.skip()
+            })?,
+            _ => document.skip()?,
+        }
+        Ok(())
+    })?;
+    if is_tree {
+        learner.trees = Some(model);
+    }
+    Ok(())
+}
+
+fn read_tree<'a, P: Pull<'a>>(document: &mut P, index: usize) -> Result<RawTree> {
+    let mut tree = RawTree { vector_width: 1, ..RawTree::default() };
+    let mut weights: Option<P> = None;
+    let mut leaf_weights = None;
+    document.object(|document, key| {
+        match key {
+            // The library places trees by their id, and writes them in that order.
+            "id" if usize::try_from(document.integer()?) != Ok(index) => return Err(document.fail(format_args!("tree {index} has another id"))),
+            "id" => {}
+            "left_children" => tree.left = document.integers()?,
+            "right_children" => tree.right = document.integers()?,
+            "split_indices" => tree.features = document.integers()?,
+            "split_conditions" => tree.conditions = document.numbers()?,
+            "default_left" => tree.default_left = document.integers()?,
+            "split_type" => tree.split_type = document.integers()?,
+            "categories" => tree.categories = document.integers()?,
+            "categories_nodes" => tree.category_nodes = document.integers()?,
+            "categories_segments" => tree.category_starts = document.integers()?,
+            "categories_sizes" => tree.category_sizes = document.integers()?,
+            "leaf_weights" => leaf_weights = Some(document.numbers()?),
+            "tree_param" => document.object(|document, key| {
+                if key == "size_leaf_vector" {
+                    tree.vector_width = parameter(document, key)?.max(1);
+                    return Ok(());
+                }
+                document.skip()
+            })?,
+            // Read only if the leaves turn out to be vectors.
+            "base_weights" => {
+                weights = Some(document.clone());
+                document.skip()?;
+            }
+            _ => document.skip()?,
+        }
+        Ok(())
+    })?;
+    if tree.vector_width > 1 {
+        tree.leaf_rows = leaf_weights.as_ref().is_some_and(|weights| !weights.is_empty());
+        tree.vectors = match (leaf_weights, weights) {
+            (Some(weights), _) if tree.leaf_rows => weights,
+            (_, Some(mut weights)) => weights.numbers()?,
+            _ => return Err(document.fail("a tree with vector leaves holds no weights")),
+        };
+    }
+    Ok(tree)
+}
+
+impl Trees {
+    /// Drops what comes after the best iteration. `groups` trees make an iteration, times the parallel ones.
+    fn keep(&mut self, best: Option<usize>, groups: usize) -> Result<()> {
+        self.kept = self.trees.len();
+        let Some(best) = best else { return Ok(()) };
+        let end = if self.iterations.is_empty() {
+            best.checked_add(1).and_then(|rounds| rounds.checked_mul(self.parallel)).and_then(|trees| trees.checked_mul(groups))
+        } else {
+            best.checked_add(1).and_then(|at| self.iterations.get(at)).and_then(|&end| usize::try_from(end).ok())
+        };
+        match end {
+            Some(end) if end <= self.trees.len() => {
+                self.kept = end;
+                Ok(())
+            }
+            _ => Err(Error::invalid(format!("best_iteration is {best}; the model has {} trees", self.trees.len()))),
+        }
+    }
+
+    pub(super) fn kept(&self) -> &[RawTree] {
+        self.trees.get(..self.kept).unwrap_or_default()
+    }
+
+    pub(super) fn weight(&self, tree: usize) -> Result<f32> {
+        if self.weights.is_empty() {
+            return Ok(1.0);
+        }
+        let weight = self.weights.get(tree).copied().filter(|weight| weight.is_finite());
+        weight.ok_or_else(|| Error::invalid(format!("tree {tree} has no finite weight in `weight_drop`")))
+    }
+
+    pub(super) fn group(&self, tree: usize) -> Result<usize> {
+        let group = self.groups.get(tree).copied();
+        group
+            .and_then(|group| usize::try_from(group).ok())
+            .ok_or_else(|| Error::invalid(format!("tree {tree} has no output in `tree_info`")))
+    }
+}
+
+impl RawTree {
+    /// Nodes.
+    pub(super) fn len(&self) -> Result<usize> {
+        let count = self.left.len();
+        if [self.right.len(), self.features.len(), self.conditions.len(), self.default_left.len()].iter().any(|&other| other != count) {
+            return Err(Error::invalid("a tree's arrays differ in length"));
+        }
+        Ok(count)
+    }
+
+    /// Vector leaves times the dart weight.
+    pub(super) fn scaled_vectors(&self, groups: usize, weight: f32) -> Result<Vec<f32>> {
+        if self.vector_width > 1 && self.vector_width != groups {
+            return Err(Error::invalid(format!("a tree's leaves are {} wide; the model has {groups} outputs", self.vector_width)));
+        }
+        Ok(self.vectors.iter().map(|value| if weight == 1.0 { *value } else { value * weight }).collect())
+    }
+
+    /// The categories that go right at node `number`, when it splits on categories.
+    pub(super) fn categories_of(&self, number: usize) -> Result<Option<&[i32]>> {
+        if self.split_type.get(number).copied().unwrap_or_default() != 1 {
+            return Ok(None);
+        }
+        let bad = || Error::invalid(format!("node {number} splits on categories that are not in the file"));
+        let node = i32::try_from(number).map_err(|_| bad())?;
+        // The library writes them in ascending order; a file with another order was not written by it.
+        let at = self.category_nodes.binary_search(&node).map_err(|_| bad())?;
+        let whole = |values: &[i32]| values.get(at).and_then(|&value| usize::try_from(value).ok());
+        let start = whole(&self.category_starts).ok_or_else(bad)?;
+        let size = whole(&self.category_sizes).ok_or_else(bad)?;
+        self.categories.get(start..start.checked_add(size).ok_or_else(bad)?).map(Some).ok_or_else(bad)
+    }
+}

@@ -1,0 +1,164 @@
+//! A copy of the file while it serves, its way back, and the proof that every byte is what it was.
+//!
+//! A backup is one statement on one consistent view (`VACUUM INTO`), so writers go on meanwhile and the copy is as
+//! small as it can be. The key file is not part of it. Next: `cli/admin.rs`, which offers the three.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use sha2::{Digest, Sha256};
+
+use super::blobs::{BlobId, BlobReader};
+use super::{Read, Store, failed};
+use crate::error::{Error, Kind, Result};
+use crate::names::Version;
+use crate::policy::Permit;
+
+/// What [`verify`] found in order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Model paths.
+    pub models: u64,
+    /// Artifacts whose bytes have their SHA-256.
+    pub artifacts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Uploads under way or dead.
+    pub staged: u64,
+}
+
+fn io_error(what: &str, path: &Path, error: std::io::Error) -> Error {
+    Error::new(Kind::Unavailable, format!("cannot {what} `{}`: {error}", path.display())).because(error)
+}
+
+impl Store {
+    /// Writes a consistent copy to `target`, which must not exist.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when `target` exists; when it cannot be written.
+    pub fn backup(&self, _permit: &Permit, target: &Path) -> Result<()> {
+        if target.exists() {
+            return Err(Error::conflict(format!("`{}` exists; give another path", target.display())));
+        }
+        let partial = beside(target, ".partial");
+        let _ = fs::remove_file(&partial);
+        let source = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+        source.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
+        let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the backup is not UTF-8"))?;
+        let copied = source.execute("VACUUM INTO ?1", [name]).map_err(failed).and_then(|_| {
+            File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
+            fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
+            sync_folder(target)
+        });
+        if copied.is_err() {
+            let _ = fs::remove_file(&partial);
+        }
+        copied
+    }
+}
+
+/// Puts the backup at `source` to `target` after verifying it. An existing `target` is replaced only with `force`, and
+/// never while a server has it open.
+///
+/// # Errors
+/// When the backup does not verify, `target` exists, or files cannot be written.
+pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
+    let verified = verify(source)?;
+    if target.exists() {
+        if !force {
+            return Err(Error::conflict(format!("`{}` exists; stop its server and say --force to replace it", target.display())));
+        }
+        let held = Connection::open(target).and_then(|connection| {
+            connection.busy_timeout(std::time::Duration::ZERO)?;
+            // Succeeds only when no other process has the file open.
+            connection.query_row("PRAGMA journal_mode=DELETE", [], |row| row.get::<_, String>(0))
+        });
+        let in_use = match &held {
+            Ok(mode) => mode != "delete",
+            // Anything else is a damaged file, which is what a restore is for.
+            Err(error) => matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)),
+        };
+        if in_use {
+            return Err(Error::conflict(format!("`{}` is in use; stop its server first", target.display())));
+        }
+    }
+    let partial = beside(target, ".partial");
+    fs::copy(source, &partial).map_err(|error| io_error("write", &partial, error))?;
+    File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(beside(target, suffix));
+    }
+    fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
+    sync_folder(target)?;
+    Ok(verified)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A rename is on disk once its folder is.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io_error("write", folder, error))
+}
+
+/// Checks the file at `path`: SQLite's own integrity, foreign keys, and every artifact's bytes against its name.
+///
+/// # Errors
+/// The first thing that does not hold.
+pub fn verify(path: &Path) -> Result<Verified> {
+    if !path.exists() {
+        return Err(Error::not_found(format!("there is no file `{}`", path.display())));
+    }
+    let store = Store::open(path)?;
+    store.snapshot(|read| {
+        let problems: Vec<String> = read.all("PRAGMA integrity_check(5)", [], |row| row.get(0))?;
+        if problems.iter().any(|problem| problem != "ok") {
+            return Err(damaged(&problems.join("; ")));
+        }
+        let dangling: Vec<String> = read.all("PRAGMA foreign_key_check", [], |row| row.get(0))?;
+        if let Some(table) = dangling.first() {
+            return Err(damaged(&format!("a row of `{table}` points at nothing")));
+        }
+        let mut verified = Verified {
+            models: u64::try_from(super::models::count(read)?).unwrap_or_default(),
+            staged: u64::try_from(super::blobs::staged(read)?).unwrap_or_default(),
+            ..Verified::default()
+        };
+        let artifacts = read.all("SELECT sha256, artifact, prepared FROM version", [], |row| {
+            Ok((Version(row.get(0)?), BlobId(row.get(1)?), BlobId(row.get(2)?)))
+        })?;
+        for (version, artifact, prepared) in artifacts {
+            let (digest, bytes) = digest(read, artifact)?;
+            if digest != version {
+                return Err(damaged(&format!("the artifact of version {version} has other bytes ({digest})")));
+            }
+            BlobReader::open(read, prepared)?;
+            verified.artifacts += 1;
+            verified.bytes += bytes;
+        }
+        Ok(verified)
+    })
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(Kind::Internal, format!("the database is damaged: {what}; restore a backup"))
+}
+
+fn digest(read: &Read<'_>, blob: BlobId) -> Result<(Version, u64)> {
+    let mut reader = BlobReader::open(read, blob)?;
+    let (mut hash, mut place, mut total) = (Sha256::new(), vec![0; 1 << 16], 0);
+    loop {
+        let count = reader.read(&mut place).map_err(Error::internal)?;
+        if count == 0 {
+            return Ok((Version(hash.finalize().into()), total));
+        }
+        hash.update(place.get(..count).unwrap_or_default());
+        total += count as u64;
+    }
+}

@@ -1,0 +1,246 @@
+//! The one SQLite file: connections, transactions and the noun modules that hold the SQL.
+//!
+//! Outer code owns a transaction ([`Store::write`], [`Store::read`]) and hands it to the functions of the noun modules,
+//! which never begin one; [`Tx`] carries the time, so a write has one `now`. Every entry asks for a [`Permit`], except
+//! `housekeeping`, whose callers a test lists. Nothing above this folder knows SQLite. A write that returned is on disk.
+//! Next: `open.rs` for what is checked before a file is used, `models.rs` as the example of a noun.
+
+pub mod audit;
+mod backup;
+pub mod blobs;
+pub mod endpoints;
+pub mod keys;
+pub mod loaded;
+pub mod models;
+mod open;
+pub mod policies;
+pub mod principals;
+pub mod sessions;
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+
+pub use backup::{Verified, restore, verify};
+pub use open::SCHEMA_VERSION;
+
+use crate::error::{Error, Kind, Result};
+use crate::policy::Permit;
+
+/// An open file.
+#[derive(Debug)]
+pub struct Store {
+    /// Writes go through one connection, one at a time; SQLite has one writer anyway.
+    writer: Mutex<Connection>,
+    readers: Pool<SqliteConnectionManager>,
+    path: PathBuf,
+}
+
+/// A consistent view for reading.
+#[derive(Debug)]
+pub struct Read<'a> {
+    connection: &'a Connection,
+}
+
+/// A write transaction, with the time it happens at.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    read: Read<'a>,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+impl<'a> Deref for Tx<'a> {
+    type Target = Read<'a>;
+
+    fn deref(&self) -> &Read<'a> {
+        &self.read
+    }
+}
+
+/// What in memory a write makes old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epoch {
+    /// Principals, policies, keys, endpoints.
+    Access,
+    /// Model pointers.
+    Models,
+}
+
+/// The counts of both, as of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Epochs {
+    /// Of [`Epoch::Access`].
+    pub access: i64,
+    /// Of [`Epoch::Models`].
+    pub models: i64,
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
+}
+
+impl Store {
+    /// Opens the file at `path`, creating and migrating it as needed.
+    ///
+    /// # Errors
+    /// A sentence for the operator: not a database, another program's, made by a newer Rookery (the file is then left
+    /// untouched), an SQLite too old.
+    pub fn open(path: &Path) -> Result<Self> {
+        open::open(path)
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` in a write transaction and commits it; on an error nothing of it stays. When this returns `Ok`, the
+    /// write is on disk.
+    ///
+    /// # Errors
+    /// What `work` returns; [`Kind::Unavailable`] when the file is busy or the disk full.
+    pub fn write<T>(&self, _permit: &Permit, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        self.housekeeping(work)
+    }
+
+    /// As [`Store::write`], for what the server does on its own account: sweeping, remembering what is loaded. A test
+    /// holds the list of callers.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn housekeeping<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        // A panic in another write rolled its transaction back; the connection is sound.
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let done = work(&Tx { read: Read { connection: &transaction }, now: now() })?;
+        transaction.commit().map_err(failed)?;
+        Ok(done)
+    }
+
+    /// Runs `work` on one consistent view.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn read<T>(&self, _permit: &Permit, work: impl FnOnce(&Read<'_>) -> Result<T>) -> Result<T> {
+        self.snapshot(work)
+    }
+
+    /// As [`Store::read`], for what the server keeps in memory and for identifying callers, before there is a permit.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn snapshot<T>(&self, work: impl FnOnce(&Read<'_>) -> Result<T>) -> Result<T> {
+        let mut reader = self.readers.get().map_err(|error| busy().because(error))?;
+        let transaction = reader.transaction().map_err(failed)?;
+        work(&Read { connection: &transaction })
+    }
+
+    /// A number that changes when another process has written to the file; `None` while a write of this one runs.
+    pub fn foreign_writes(&self) -> Option<i64> {
+        // On the writing connection the pragma counts the commits of all others, and all others are other processes.
+        let writer = self.writer.try_lock().ok()?;
+        writer.pragma_query_value(None, "data_version", |row| row.get(0)).ok()
+    }
+}
+
+impl Read<'_> {
+    /// The current counts.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn epochs(&self) -> Result<Epochs> {
+        let one = |noun: &str| {
+            let mut statement = self.connection.prepare_cached("SELECT value FROM epoch WHERE noun = ?1").map_err(failed)?;
+            statement.query_row([noun], |row| row.get(0)).map_err(failed)
+        };
+        Ok(Epochs { access: one("access")?, models: one("models")? })
+    }
+
+    /// A fact about the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let mut statement = self.connection.prepare_cached("SELECT value FROM meta WHERE name = ?1").map_err(failed)?;
+        statement.query_row([name], |row| row.get(0)).optional().map_err(failed)
+    }
+}
+
+impl Tx<'_> {
+    /// Counts a write that makes what is in memory old. The transaction that changes a noun calls it once.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn bump(&self, epoch: Epoch) -> Result<()> {
+        let noun = match epoch {
+            Epoch::Access => "access",
+            Epoch::Models => "models",
+        };
+        self.run("UPDATE epoch SET value = value + 1 WHERE noun = ?1", params![noun]).map(drop)
+    }
+
+    /// Sets a fact about the file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_meta(&self, name: &str, value: &[u8]) -> Result<()> {
+        self.run("INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value", params![name, value])
+            .map(drop)
+    }
+
+    fn run(&self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize> {
+        self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(parameters)).map_err(failed)
+    }
+
+    fn last_id(&self) -> i64 {
+        self.connection.last_insert_rowid()
+    }
+}
+
+impl Read<'_> {
+    /// The first row of a query, or `None`.
+    fn one<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        statement.query_row(parameters, read).optional().map_err(failed)
+    }
+
+    /// All rows of a query.
+    fn all<T>(
+        &self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let rows = statement.query_map(parameters, read).map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
+    }
+}
+
+fn busy() -> Error {
+    Error::new(Kind::Unavailable, "the database is busy; send the request again")
+}
+
+/// SQLite's failure as one of ours; its own words go to the log.
+fn failed(error: rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy().because(error),
+        Some(ErrorCode::DiskFull) => Error::new(Kind::Unavailable, "the disk of the database is full; make room").because(error),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            Error::new(Kind::Internal, "the database file is damaged; restore a backup with `rookery restore`").because(error)
+        }
+        _ => Error::internal(error),
+    }
+}
