@@ -98,10 +98,11 @@ impl<'a> BlobReader<'a> {
     /// Reads `blob` from its start.
     ///
     /// # Errors
-    /// When the file cannot be read or a piece is missing.
+    /// `NotFound` when it was removed meanwhile; when the file cannot be read or a piece is missing.
     pub fn open(read: &'a Read<'a>, blob: BlobId) -> Result<Self> {
         let length: Option<i64> = read.one("SELECT bytes FROM blob WHERE id = ?1", params![blob.0], |row| row.get(0))?;
-        let length = length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+        let length = length.ok_or_else(|| Error::not_found("the version was deleted a moment ago"))?;
+        let length = u64::try_from(length).map_err(Error::internal)?;
         let pieces: Vec<i64> = read.all("SELECT rowid FROM chunk WHERE blob = ?1 ORDER BY seq", params![blob.0], |row| row.get(0))?;
         if pieces.len() as u64 != length.div_ceil(CHUNK as u64) {
             return Err(Error::new(Kind::Internal, "stored bytes are missing; run `rookery verify` on the database"));

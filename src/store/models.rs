@@ -136,6 +136,14 @@ pub fn version_pointer(read: &Read<'_>, wanted: Version) -> Result<Option<Pointe
     )
 }
 
+/// The paths that point at a version now; at most ten.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn paths_of(read: &Read<'_>, version: Version) -> Result<Vec<String>> {
+    read.all("SELECT path FROM model WHERE sha256 = ?1 ORDER BY path LIMIT 10", params![version.0], |row| row.get(0))
+}
+
 const LISTED: &str = "SELECT m.path, m.sha256, b.bytes, v.summary, m.created_at, m.updated_at
      FROM model m JOIN version v ON v.sha256 = m.sha256 JOIN blob b ON b.id = v.artifact";
 

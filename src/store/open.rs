@@ -29,6 +29,20 @@ const BUSY: Duration = Duration::from_secs(10);
 const READERS: u32 = 8;
 
 pub(super) fn open(path: &Path) -> Result<Store> {
+    let writer = writer(path)?;
+    let manager = SqliteConnectionManager::file(path)
+        .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .with_init(|connection| {
+            connection.busy_timeout(BUSY)?;
+            settings(connection)?;
+            connection.pragma_update(None, "query_only", true)
+        });
+    let readers = Pool::builder().max_size(READERS).min_idle(Some(1)).test_on_check_out(false).build(manager);
+    let readers = readers.map_err(|error| cannot_open(path).because(error))?;
+    Ok(Store { writer: Mutex::new(writer), readers, path: path.to_owned() })
+}
+
+fn writer(path: &Path) -> Result<Connection> {
     check_engine(rusqlite::version_number())?;
     check_header(path)?;
     let fresh = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
@@ -43,16 +57,7 @@ pub(super) fn open(path: &Path) -> Result<Store> {
     settings(&writer).map_err(failed)?;
     writer.pragma_update(None, "journal_size_limit", 64 << 20).map_err(failed)?;
     migrate(&mut writer)?;
-    let manager = SqliteConnectionManager::file(path)
-        .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .with_init(|connection| {
-            connection.busy_timeout(BUSY)?;
-            settings(connection)?;
-            connection.pragma_update(None, "query_only", true)
-        });
-    let readers = Pool::builder().max_size(READERS).min_idle(Some(1)).test_on_check_out(false).build(manager);
-    let readers = readers.map_err(|error| cannot_open(path).because(error))?;
-    Ok(Store { writer: Mutex::new(writer), readers, path: path.to_owned() })
+    Ok(writer)
 }
 
 fn settings(connection: &Connection) -> rusqlite::Result<()> {
@@ -127,13 +132,8 @@ mod tests {
     use super::*;
 
     fn header_after(path: &Path, change: impl FnOnce(&Connection)) -> Result<Store> {
-        let store = Store::open(path).unwrap();
-        let connection = Connection::open(path).unwrap();
-        connection.busy_timeout(BUSY).unwrap();
-        // The pool closes its connections on a thread of its own.
-        while connection.pragma_update(None, "journal_mode", "DELETE").is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let connection = writer(path).unwrap();
+        connection.pragma_update(None, "journal_mode", "DELETE").unwrap();
         change(&connection);
         drop(connection);
         let before = std::fs::read(path).unwrap();

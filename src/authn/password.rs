@@ -1,0 +1,86 @@
+//! Passwords: argon2id hashing and checking, a few at a time.
+//!
+//! An unknown user costs the same time as a wrong password. Knows no users. Next: `throttle.rs`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+
+use crate::error::{Error, Kind, Result};
+
+/// Longer ones are refused before hashing.
+const LENGTH_MAX: usize = 1024;
+const LENGTH_MIN: usize = 8;
+/// Each check takes 19 MiB and a core for tens of milliseconds.
+const CHECKS_AT_ONCE: usize = 4;
+
+/// Checks passwords.
+#[derive(Debug)]
+pub struct Passwords {
+    /// What an unknown user's password is checked against.
+    dummy: String,
+    running: AtomicUsize,
+}
+
+fn argon2() -> Result<Argon2<'static>> {
+    // OWASP's first choice for argon2id: 19 MiB, two passes, one lane.
+    let params = Params::new(19_456, 2, 1, None).map_err(|_| Error::new(Kind::Internal, "argon2 refused its parameters"))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+impl Passwords {
+    /// A checker.
+    ///
+    /// # Errors
+    /// When the system has no random bytes.
+    pub fn new() -> Result<Self> {
+        Ok(Self { dummy: hash("a password nobody has")?, running: AtomicUsize::new(0) })
+    }
+
+    /// Whether `password` is the one `hash` was made of. Without a hash the same work is done and the answer is no.
+    ///
+    /// # Errors
+    /// [`Kind::Throttled`] when too many are being checked already.
+    pub fn check(&self, password: &str, hash: Option<&str>) -> Result<bool> {
+        if password.len() > LENGTH_MAX {
+            return Ok(false);
+        }
+        if self.running.fetch_add(1, Ordering::SeqCst) >= CHECKS_AT_ONCE {
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            return Err(Error::new(Kind::Throttled, "too many sign-ins at once; try again in a second"));
+        }
+        let held = PasswordHash::new(hash.unwrap_or(&self.dummy));
+        let right = held.is_ok_and(|held| argon2().is_ok_and(|argon2| argon2.verify_password(password.as_bytes(), &held).is_ok()));
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        Ok(right && hash.is_some())
+    }
+}
+
+/// Hashes a new password to a PHC string.
+///
+/// # Errors
+/// [`Kind::Validation`] when it is too short or too long.
+pub fn hash(password: &str) -> Result<String> {
+    if password.chars().count() < LENGTH_MIN || password.len() > LENGTH_MAX {
+        return Err(Error::invalid(format!("a password has at least {LENGTH_MIN} characters and at most {LENGTH_MAX} bytes")));
+    }
+    let hash = argon2()?.hash_password(password.as_bytes()).map_err(|_| Error::new(Kind::Internal, "the password could not be hashed"))?;
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_recognised() {
+        let passwords = Passwords::new().unwrap();
+        let hash = hash("correct horse").unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(passwords.check("correct horse", Some(&hash)).unwrap());
+        assert!(!passwords.check("correct horsf", Some(&hash)).unwrap());
+        assert!(!passwords.check("a password nobody has", None).unwrap());
+        assert!(super::hash("short").is_err());
+    }
+}

@@ -1,0 +1,635 @@
+//! A cache bounded in bytes: never over its budget, one load per key however many wait, a scan does not empty it.
+//!
+//! Room is reserved before a load begins and given back when the last holder lets go, so memory in use counts even
+//! after eviction. Which entry goes is decided as S3-FIFO does (Yang et al., SOSP 2023): newcomers wait in a small
+//! queue and reach the main one only if asked for again, so a pass over many keys evicts itself. A hit takes a shared
+//! lock and sets a counter; nothing is held during work. A failed load is remembered briefly. Generic: knows neither
+//! models nor the store. Next: `service/invoke.rs`, which uses it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Kind, Result};
+
+const SHARDS: usize = 16;
+/// A key asked for this often while in the small queue has shown itself worth keeping.
+const FREQUENT: u8 = 1;
+const FREQUENCY_MAX: u8 = 3;
+/// How long a failed load answers for the next ones.
+const FAILURE_MEMORY: Duration = Duration::from_secs(2);
+/// How long a load waits for room that predictions in flight still hold.
+const ROOM_PATIENCE: Duration = Duration::from_secs(2);
+const EVICTIONS_KEPT: usize = 100;
+
+/// Bytes promised out. Given back by the last holder of a value, wherever that is.
+#[derive(Debug)]
+struct Ledger {
+    used: Mutex<u64>,
+    freed: Condvar,
+}
+
+#[derive(Debug)]
+struct Charge {
+    weight: u64,
+    ledger: Arc<Ledger>,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        *lock(&self.ledger.used) -= self.weight;
+        self.ledger.freed.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing here panics with a lock held in a state that others could not go on from.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A value with the room it takes. The room is free again when the last clone is dropped.
+pub struct Lease<V>(Arc<(V, Charge)>);
+
+impl<V> Clone for Lease<V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<V> Deref for Lease<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.0.0
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Lease<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.0.fmt(f)
+    }
+}
+
+struct Entry<V> {
+    lease: Lease<V>,
+    frequency: AtomicU8,
+    hits: AtomicU64,
+    /// Milliseconds since the cache was made.
+    last_used: AtomicU64,
+    pinned: AtomicBool,
+}
+
+/// One load that several wait for.
+struct Flight<V> {
+    state: Mutex<(Option<Result<Lease<V>>>, Vec<Waker>)>,
+}
+
+impl<V> Flight<V> {
+    fn land(&self, result: Result<Lease<V>>) {
+        let mut state = lock(&self.state);
+        state.0 = Some(result);
+        for waker in state.1.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+/// Waits for a load that someone else does.
+pub struct Waiting<V>(Arc<Flight<V>>);
+
+impl<V> Future for Waiting<V> {
+    type Output = Result<Lease<V>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = lock(&self.0.state);
+        match &state.0 {
+            Some(result) => Poll::Ready(result.clone()),
+            None => {
+                state.1.push(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// What the next step for a key is.
+pub enum Join<K: Clone + Eq + Hash, V> {
+    /// It is loaded.
+    Hit(Lease<V>),
+    /// The caller loads it, for everyone.
+    Load(Ticket<K, V>),
+    /// Someone loads it.
+    Wait(Waiting<V>),
+}
+
+/// The right and duty to load a key. Dropped without loading, it fails for all who wait.
+pub struct Ticket<K: Clone + Eq + Hash, V> {
+    cache: Arc<Cache<K, V>>,
+    key: K,
+    flight: Arc<Flight<V>>,
+    landed: bool,
+}
+
+/// Why an entry went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Never asked for again after its load, and the room was needed.
+    NotUsedAgain,
+    /// Least asked for of late, and the room was needed.
+    LeastUsed,
+}
+
+impl Why {
+    /// In words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NotUsedAgain => "room was needed and it was not used again after its load",
+            Self::LeastUsed => "room was needed and others were used more of late",
+        }
+    }
+}
+
+/// An entry as it is inspected.
+#[derive(Debug, Clone)]
+pub struct Inspected<K> {
+    /// Its key.
+    pub key: K,
+    /// Its bytes.
+    pub weight: u64,
+    /// How often it answered.
+    pub hits: u64,
+    /// How long ago it last did.
+    pub idle: Duration,
+    /// Whether it stays whatever else needs the room.
+    pub pinned: bool,
+    /// Whether someone holds it right now.
+    pub in_use: bool,
+}
+
+/// An eviction.
+#[derive(Debug, Clone)]
+pub struct Evicted<K> {
+    /// What went.
+    pub key: K,
+    /// Its bytes.
+    pub weight: u64,
+    /// Why.
+    pub why: Why,
+    /// How long ago.
+    pub ago: Duration,
+}
+
+struct State<K, V> {
+    small: VecDeque<K>,
+    small_bytes: u64,
+    main: VecDeque<K>,
+    /// Keys that left the small queue unused; back again, they go to the main one.
+    ghost: VecDeque<K>,
+    ghosts: HashSet<K>,
+    flights: HashMap<K, Arc<Flight<V>>>,
+    failures: HashMap<K, (Error, Instant)>,
+    pins: HashSet<K>,
+    evictions: VecDeque<(K, u64, Why, Instant)>,
+    evicted: u64,
+    loads: u64,
+}
+
+/// The cache.
+pub struct Cache<K, V> {
+    budget: u64,
+    born: Instant,
+    ledger: Arc<Ledger>,
+    hasher: RandomState,
+    shards: [RwLock<HashMap<K, Arc<Entry<V>>>>; SHARDS],
+    state: Mutex<State<K, V>>,
+}
+
+impl<K, V> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cache({} bytes at most)", self.budget)
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Cache<K, V> {
+    /// An empty cache of `budget` bytes.
+    pub fn new(budget: u64) -> Arc<Self> {
+        Arc::new(Self {
+            budget,
+            born: Instant::now(),
+            ledger: Arc::new(Ledger { used: Mutex::new(0), freed: Condvar::new() }),
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| RwLock::new(HashMap::new())),
+            state: Mutex::new(State {
+                small: VecDeque::new(),
+                small_bytes: 0,
+                main: VecDeque::new(),
+                ghost: VecDeque::new(),
+                ghosts: HashSet::new(),
+                flights: HashMap::new(),
+                failures: HashMap::new(),
+                pins: HashSet::new(),
+                evictions: VecDeque::new(),
+                evicted: 0,
+                loads: 0,
+            }),
+        })
+    }
+
+    /// The most bytes it holds.
+    pub fn budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// The bytes held now, by entries, by loads under way and by evicted values still in use.
+    pub fn used(&self) -> u64 {
+        *lock(&self.ledger.used)
+    }
+
+    fn shard(&self, key: &K) -> &RwLock<HashMap<K, Arc<Entry<V>>>> {
+        #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
+        let at = self.hasher.hash_one(key) as usize % SHARDS;
+        // SHARDS is the array's length.
+        #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
+        &self.shards[at]
+    }
+
+    /// The value, if it is loaded. The warm path.
+    pub fn get(&self, key: &K) -> Option<Lease<V>> {
+        let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
+        let entry = shard.get(key)?;
+        let frequency = entry.frequency.load(Ordering::Relaxed);
+        if frequency < FREQUENCY_MAX {
+            entry.frequency.store(frequency + 1, Ordering::Relaxed);
+        }
+        entry.hits.fetch_add(1, Ordering::Relaxed);
+        entry.last_used.store(self.millis(), Ordering::Relaxed);
+        Some(entry.lease.clone())
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// What to do for `key`: take it, load it, or wait.
+    ///
+    /// # Errors
+    /// The error of a load that failed a moment ago.
+    pub fn join(self: &Arc<Self>, key: &K) -> Result<Join<K, V>> {
+        if let Some(lease) = self.get(key) {
+            return Ok(Join::Hit(lease));
+        }
+        let mut state = lock(&self.state);
+        // It may have landed between the look and the lock.
+        if let Some(lease) = self.get(key) {
+            return Ok(Join::Hit(lease));
+        }
+        if let Some(flight) = state.flights.get(key) {
+            return Ok(Join::Wait(Waiting(flight.clone())));
+        }
+        if let Some((error, at)) = state.failures.get(key) {
+            if at.elapsed() < FAILURE_MEMORY {
+                return Err(error.clone());
+            }
+            state.failures.remove(key);
+        }
+        let flight = Arc::new(Flight { state: Mutex::new((None, Vec::new())) });
+        state.flights.insert(key.clone(), flight.clone());
+        Ok(Join::Load(Ticket { cache: self.clone(), key: key.clone(), flight, landed: false }))
+    }
+
+    /// Loads a value that is not kept: room is made and counted, the entry is not.
+    ///
+    /// # Errors
+    /// As [`Ticket::load`].
+    pub fn pass_through(&self, weight: u64, load: impl FnOnce() -> Result<V>) -> Result<Lease<V>> {
+        let charge = self.reserve(weight)?;
+        Ok(Lease(Arc::new((load()?, charge))))
+    }
+
+    /// Makes and takes room.
+    fn reserve(&self, weight: u64) -> Result<Charge> {
+        if weight > self.budget {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("it takes {weight} bytes in memory and the whole cache has {}; raise --memory", self.budget),
+            ));
+        }
+        let deadline = Instant::now() + ROOM_PATIENCE;
+        loop {
+            {
+                let mut used = lock(&self.ledger.used);
+                if *used + weight <= self.budget {
+                    *used += weight;
+                    return Ok(Charge { weight, ledger: self.ledger.clone() });
+                }
+            }
+            if self.evict_one() {
+                continue;
+            }
+            // All that is left is pinned or in use; predictions in flight give back soon.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    "the models in memory are all pinned or in use; try again, unpin some or raise --memory",
+                ));
+            }
+            let used = lock(&self.ledger.used);
+            drop(self.ledger.freed.wait_timeout(used, left.min(Duration::from_millis(5))));
+        }
+    }
+
+    /// Evicts the one entry S3-FIFO would, passing over pinned ones and ones in use. `false` when there is none.
+    fn evict_one(&self) -> bool {
+        let mut state = lock(&self.state);
+        let rounds = (state.small.len() + state.main.len()) * (usize::from(FREQUENCY_MAX) + 2);
+        for _ in 0..rounds {
+            let from_small = !state.small.is_empty() && (state.small_bytes > self.budget / 10 || state.main.is_empty());
+            let Some(key) = (if from_small { state.small.pop_front() } else { state.main.pop_front() }) else { return false };
+            let mut shard = self.shard(&key).write().unwrap_or_else(PoisonError::into_inner);
+            let Some(entry) = shard.get(&key) else { continue };
+            let weight = entry.lease.0.1.weight;
+            if from_small {
+                state.small_bytes -= weight;
+            }
+            let frequency = entry.frequency.load(Ordering::Relaxed);
+            let held = entry.pinned.load(Ordering::Relaxed) || Arc::strong_count(&entry.lease.0) > 1;
+            let keep = held || if from_small { frequency > FREQUENT } else { frequency > 0 };
+            if keep {
+                let left = if from_small { 0 } else { frequency.saturating_sub(1) };
+                entry.frequency.store(left, Ordering::Relaxed);
+                drop(shard);
+                state.main.push_back(key);
+                continue;
+            }
+            shard.remove(&key);
+            drop(shard);
+            let why = if from_small { Why::NotUsedAgain } else { Why::LeastUsed };
+            state.note_eviction(key, weight, why);
+            return true;
+        }
+        false
+    }
+
+    /// Sets which keys stay whatever else needs the room; those loaded later count too.
+    pub fn set_pins(&self, pins: HashSet<K>) {
+        let mut state = lock(&self.state);
+        for shard in &self.shards {
+            for (key, entry) in shard.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                entry.pinned.store(pins.contains(key), Ordering::Relaxed);
+            }
+        }
+        state.pins = pins;
+    }
+
+    /// Every entry, most hits first.
+    pub fn inspect(&self) -> Vec<Inspected<K>> {
+        let now = self.millis();
+        let mut entries = Vec::new();
+        for shard in &self.shards {
+            for (key, entry) in shard.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                entries.push(Inspected {
+                    key: key.clone(),
+                    weight: entry.lease.0.1.weight,
+                    hits: entry.hits.load(Ordering::Relaxed),
+                    idle: Duration::from_millis(now.saturating_sub(entry.last_used.load(Ordering::Relaxed))),
+                    pinned: entry.pinned.load(Ordering::Relaxed),
+                    in_use: Arc::strong_count(&entry.lease.0) > 1,
+                });
+            }
+        }
+        entries.sort_by(|a, b| b.hits.cmp(&a.hits));
+        entries
+    }
+
+    /// Whether `key` is loaded, without counting as a use.
+    pub fn contains(&self, key: &K) -> bool {
+        self.shard(key).read().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
+    /// Entries loaded.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Whether nothing is loaded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The latest evictions, latest first.
+    pub fn evictions(&self) -> Vec<Evicted<K>> {
+        let state = lock(&self.state);
+        let one = |(key, weight, why, at): &(K, u64, Why, Instant)| Evicted { key: key.clone(), weight: *weight, why: *why, ago: at.elapsed() };
+        state.evictions.iter().rev().map(one).collect()
+    }
+
+    /// Loads and evictions since the start.
+    pub fn counts(&self) -> (u64, u64) {
+        let state = lock(&self.state);
+        (state.loads, state.evicted)
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> State<K, V> {
+    fn note_eviction(&mut self, key: K, weight: u64, why: Why) {
+        if why == Why::NotUsedAgain && self.ghosts.insert(key.clone()) {
+            self.ghost.push_back(key.clone());
+            // As many ghosts as entries, which is what the paper's ghost queue comes to.
+            if self.ghost.len() > (self.small.len() + self.main.len()).max(1024)
+                && let Some(old) = self.ghost.pop_front()
+            {
+                self.ghosts.remove(&old);
+            }
+        }
+        self.evicted += 1;
+        self.evictions.push_back((key, weight, why, Instant::now()));
+        if self.evictions.len() > EVICTIONS_KEPT {
+            self.evictions.pop_front();
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Ticket<K, V> {
+    /// Makes room for `weight` bytes, then loads and publishes the value to all who wait. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`] when it could never fit, [`Kind::Unavailable`] when all room is held, and what `load` returns;
+    /// all who wait get the same.
+    pub fn load(mut self, weight: u64, load: impl FnOnce() -> Result<V>) -> Result<Lease<V>> {
+        let result = self.cache.reserve(weight).and_then(|charge| Ok(Lease(Arc::new((load()?, charge)))));
+        self.land(result.clone());
+        result
+    }
+
+    /// Publishes that it could not even begin.
+    pub fn fail(mut self, error: Error) {
+        self.land(Err(error));
+    }
+
+    fn land(&mut self, result: Result<Lease<V>>) {
+        self.landed = true;
+        let cache = &self.cache;
+        let mut state = lock(&cache.state);
+        state.flights.remove(&self.key);
+        match &result {
+            Ok(lease) => {
+                let entry = Entry {
+                    lease: lease.clone(),
+                    frequency: AtomicU8::new(0),
+                    hits: AtomicU64::new(0),
+                    last_used: AtomicU64::new(cache.millis()),
+                    pinned: AtomicBool::new(state.pins.contains(&self.key)),
+                };
+                if state.ghosts.remove(&self.key) {
+                    state.ghost.retain(|key| *key != self.key);
+                    state.main.push_back(self.key.clone());
+                } else {
+                    state.small_bytes += lease.0.1.weight;
+                    state.small.push_back(self.key.clone());
+                }
+                state.loads += 1;
+                cache.shard(&self.key).write().unwrap_or_else(PoisonError::into_inner).insert(self.key.clone(), Arc::new(entry));
+            }
+            // A full cache is not the key's fault, and what was deleted may be there again at once.
+            Err(error) if !matches!(error.kind(), Kind::Unavailable | Kind::NotFound) => {
+                state.failures.retain(|_, (_, at)| at.elapsed() < FAILURE_MEMORY);
+                state.failures.insert(self.key.clone(), (error.clone(), Instant::now()));
+            }
+            Err(_) => {}
+        }
+        drop(state);
+        self.flight.land(result);
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Drop for Ticket<K, V> {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.land(Err(Error::new(Kind::Unavailable, "the load was given up; send the request again")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Numbers = Cache<u32, u32>;
+
+    fn load(cache: &Arc<Numbers>, key: u32, weight: u64) -> Result<Lease<u32>> {
+        match cache.join(&key)? {
+            Join::Hit(lease) => Ok(lease),
+            Join::Load(ticket) => ticket.load(weight, || Ok(key)),
+            Join::Wait(_) => panic!("nobody else loads"),
+        }
+    }
+
+    #[test]
+    fn the_budget_is_never_exceeded_even_by_values_in_use() {
+        let cache = Numbers::new(100);
+        let held: Vec<_> = (0..10).map(|key| load(&cache, key, 10).unwrap()).collect();
+        assert_eq!(cache.used(), 100);
+        assert_eq!(load(&cache, 99, 10).unwrap_err().kind(), Kind::Unavailable);
+        drop(held);
+        for key in 100..500 {
+            load(&cache, key, 7).unwrap();
+            assert!(cache.used() <= 100, "{}", cache.used());
+        }
+        assert_eq!(load(&cache, 1000, 101).unwrap_err().kind(), Kind::TooLarge);
+    }
+
+    #[test]
+    fn a_scan_leaves_the_hot_set() {
+        let cache = Numbers::new(1000);
+        for _ in 0..4 {
+            for key in 0..50 {
+                load(&cache, key, 10).unwrap();
+            }
+        }
+        for key in 1000..6000 {
+            load(&cache, key, 10).unwrap();
+            if key % 10 == 0 {
+                for hot in 0..50 {
+                    let _ = cache.get(&hot);
+                }
+            }
+        }
+        let kept = (0..50).filter(|key| cache.contains(key)).count();
+        assert!(kept >= 48, "only {kept} of 50 hot entries were kept");
+    }
+
+    #[test]
+    fn a_thousand_cold_calls_are_one_load() {
+        let cache = Numbers::new(1000);
+        let loads = AtomicU64::new(0);
+        let gate = std::sync::Barrier::new(64);
+        std::thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| {
+                    gate.wait();
+                    for _ in 0..16 {
+                        let value = match cache.join(&7).unwrap() {
+                            Join::Hit(lease) => lease,
+                            Join::Load(ticket) => ticket
+                                .load(10, || {
+                                    loads.fetch_add(1, Ordering::SeqCst);
+                                    std::thread::sleep(Duration::from_millis(30));
+                                    Ok(7)
+                                })
+                                .unwrap(),
+                            Join::Wait(mut waiting) => loop {
+                                let mut context = Context::from_waker(Waker::noop());
+                                if let Poll::Ready(result) = Pin::new(&mut waiting).poll(&mut context) {
+                                    break result.unwrap();
+                                }
+                                std::thread::yield_now();
+                            },
+                        };
+                        assert_eq!(*value, 7);
+                    }
+                });
+            }
+        });
+        assert_eq!(loads.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn failures_are_remembered_briefly_and_given_up_loads_end() {
+        let cache = Numbers::new(100);
+        let fail = |cache: &Arc<Numbers>| match cache.join(&1) {
+            Ok(Join::Load(ticket)) => ticket.load(1, || Err(Error::invalid("broken"))).unwrap_err(),
+            Err(error) => error,
+            _ => panic!(),
+        };
+        assert_eq!(fail(&cache).message(), "broken");
+        assert!(cache.join(&1).is_err(), "a failure is remembered");
+        assert_eq!(cache.used(), 0);
+        std::thread::sleep(FAILURE_MEMORY);
+        assert!(matches!(cache.join(&1), Ok(Join::Load(_))), "but not for long");
+        assert!(matches!(cache.join(&2), Ok(Join::Load(_))));
+        assert!(matches!(cache.join(&2), Ok(Join::Load(_))), "a dropped ticket blocks nobody");
+    }
+
+    #[test]
+    fn pinned_entries_stay() {
+        let cache = Numbers::new(100);
+        load(&cache, 1, 40).unwrap();
+        cache.set_pins(HashSet::from([1, 2]));
+        load(&cache, 2, 40).unwrap();
+        for key in 10..40 {
+            load(&cache, key, 10).unwrap();
+        }
+        assert!(cache.contains(&1) && cache.contains(&2));
+        let pinned: Vec<bool> = cache.inspect().iter().map(|entry| entry.pinned).collect();
+        assert_eq!(pinned.iter().filter(|pinned| **pinned).count(), 2);
+        assert!(!cache.evictions().is_empty());
+    }
+}

@@ -1,0 +1,83 @@
+//! `rookery backup|restore|verify`: the file as a whole.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Database, output};
+use crate::authn::MasterKey;
+use crate::error::Result;
+use crate::store::{self, Verified};
+
+/// Copy a database while it serves.
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The copy; must not exist.
+    target: PathBuf,
+    #[command(flatten)]
+    database: Database,
+}
+
+/// Put a backup in place after verifying it.
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// The backup.
+    source: PathBuf,
+    /// Replace the database if it exists.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    database: Database,
+}
+
+/// Check every byte of a database.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    database: Database,
+}
+
+fn tell(verified: Verified, as_json: bool) {
+    let Verified { models, artifacts, bytes, staged } = verified;
+    if as_json {
+        output::value(&json!({ "ok": true, "models": models, "artifacts": artifacts, "bytes": bytes, "uploadsUnderWay": staged }));
+    } else {
+        output::line(format_args!(
+            "ok: {models} models, {artifacts} artifacts of {bytes} bytes in all have their SHA-256, {staged} uploads under way"
+        ));
+    }
+}
+
+impl Backup {
+    pub(super) fn run(self, as_json: bool) -> Result<()> {
+        let (service, caller) = self.database.open()?;
+        service.backup(&caller, &self.target)?;
+        if as_json {
+            output::value(&json!({ "backup": self.target }));
+        } else {
+            output::line(format_args!("wrote {}", self.target.display()));
+            output::note(format_args!("keep the key file {} with it, in a safe place: it is not inside", MasterKey::path(&self.database.db).display()));
+        }
+        Ok(())
+    }
+}
+
+impl Restore {
+    pub(super) fn run(self, as_json: bool) -> Result<()> {
+        let verified = store::restore(&self.source, &self.database.db, self.force)?;
+        tell(verified, as_json);
+        let key = MasterKey::path(&self.database.db);
+        if !key.exists() {
+            output::note(format_args!("put the key file of that database back at {}", key.display()));
+        }
+        Ok(())
+    }
+}
+
+impl Verify {
+    pub(super) fn run(self, as_json: bool) -> Result<()> {
+        tell(store::verify(&self.database.db)?, as_json);
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! `rookery demo`: the whole walk on a temporary database, then it keeps serving.
+//!
+//! It starts the real server on a free port and speaks to it as any client would. Next: `city.rs`, the models.
+
+pub mod city;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::client::{Answer, Body, Server};
+use super::{output, serve};
+use crate::authn::random;
+use crate::config::{BODY, Listen};
+use crate::error::{Error, Kind, Result};
+use crate::http;
+use crate::names::hex;
+use crate::service::principals::NewOne;
+use crate::service::{Options, Service};
+
+const CITIES: [(&str, f32); 4] = [("NewYork_NY", 620_000.0), ("Chicago_IL", 340_000.0), ("Houston_TX", 280_000.0), ("LosAngeles_CA", 710_000.0)];
+/// One house: year, square feet, bedrooms, bathrooms, acres, garage, porch, deck.
+const HOUSE: &str = "1992,1659.5,3,2,0.87,2,0,1";
+/// What the caller may do: call one city's model.
+const CALLER_POLICY: &str = r#"{
+  "Version": "2012-10-17",
+  "Statement": [{
+    "Sid": "OneCity",
+    "Effect": "Allow",
+    "Action": "sagemaker:InvokeEndpoint",
+    "Resource": "arn:aws:sagemaker:*:*:endpoint/housing",
+    "Condition": {"StringLike": {"sagemaker:TargetModel": ["NewYork_NY/*"]}}
+  }]
+}"#;
+
+/// Show all of it in one go.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: std::net::SocketAddr,
+    /// Stop after the walk.
+    #[arg(long)]
+    once: bool,
+}
+
+/// A folder that goes with the demo.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("rookery-demo-{}", hex(&random::<8>()?)));
+        fs::create_dir(&path).map_err(|error| Error::new(Kind::Unavailable, format!("cannot make `{}`: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Demo {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        serve::start_log("warn");
+        let folder = Folder::new()?;
+        let service = Service::open(Options::new(folder.0.join("demo.db"), 256 << 20))?;
+        let password = hex(&random::<8>()?);
+        let new = NewOne { password: Some(&password), administrator: true, ..NewOne::default() };
+        service.create_principal(&service.file_caller(), crate::names::Noun::User, "admin", &new)?;
+        service.start_housekeeping()?;
+        let listen = Listen { address: self.listen, tls: None, workers: serve::cores(), body: BODY };
+        listen.check(false)?;
+        let (tell, told) = mpsc::channel();
+        let server = thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let running = http::start(service, &listen);
+                match running {
+                    Ok(running) => {
+                        let _ = tell.send(Ok((running.address, running.handle())));
+                        running.run().await
+                    }
+                    Err(error) => {
+                        let _ = tell.send(Err(error.clone()));
+                        Err(error)
+                    }
+                }
+            })
+        });
+        let (address, handle) = told.recv().map_err(Error::internal)??;
+        let url = format!("http://{address}");
+        let walked = walk(&url, &password, &folder.0);
+        if self.once || walked.is_err() {
+            actix_web::rt::System::new().block_on(handle.stop(true));
+        }
+        walked?;
+        if !self.once {
+            output::line("\nServing until Ctrl-C.");
+        }
+        match server.join() {
+            Ok(result) => result.map(|()| ExitCode::SUCCESS),
+            Err(_) => Err(Error::new(Kind::Internal, "the demo's server ended in a panic")),
+        }
+    }
+}
+
+fn walk(url: &str, password: &str, folder: &Path) -> Result<()> {
+    let login = Server::new(url, "").call("POST", "/api/v1/login", Some(&json!({ "name": "admin", "password": password })))?;
+    let token = login["token"].as_str().unwrap_or_default().to_owned();
+    let admin = Server::new(url, &token);
+
+    output::line("Uploading four city models …");
+    for (seed, (city, level)) in CITIES.iter().enumerate() {
+        let model = city::model(seed as u64, *level, 100, 6);
+        let done = admin.send("PUT", &format!("/api/v1/models/housing/cities/{city}/model.json"), &[], Body::Bytes(model.as_bytes()))?.good()?.json()?;
+        output::line(format_args!("  housing/cities/{city}/model.json  {} bytes in memory", done["memoryBytes"]));
+    }
+    admin.call("POST", "/api/v1/endpoints", Some(&json!({ "name": "housing", "stages": [{ "prefix": "housing/cities/" }] })))?;
+    output::line("Made endpoint `housing` over housing/cities/");
+    admin.call("POST", "/api/v1/users", Some(&json!({ "name": "ana" })))?;
+    admin.send("PUT", "/api/v1/users/ana/policies/one-city", &[], Body::Bytes(CALLER_POLICY.as_bytes()))?.good()?;
+    let key = admin.call("POST", "/api/v1/keys", Some(&json!({ "user": "ana", "kind": "api" })))?;
+    let key = key["ApiKey"].as_str().unwrap_or_default().to_owned();
+    output::line("Made user `ana`, who may call the model of New York and no other\n");
+
+    let ana = Server::new(url, &key);
+    let predict = |city: &str| -> Result<(Answer, f64)> {
+        let target = format!("{city}/model.json");
+        let started = Instant::now();
+        let headers = [("content-type", "text/csv"), ("x-amzn-sagemaker-target-model", target.as_str())];
+        let answer = ana.send("POST", "/endpoints/housing/invocations", &headers, Body::Bytes(HOUSE.as_bytes()))?;
+        Ok((answer, started.elapsed().as_secs_f64() * 1000.0))
+    };
+    for kind in ["cold", "warm"] {
+        let (answer, millis) = predict("NewYork_NY")?;
+        let answer = answer.good()?;
+        output::line(format_args!(
+            "{kind}: {} in {millis:.2} ms with the connection; on the server {}",
+            String::from_utf8_lossy(&answer.body),
+            answer.header("server-timing").unwrap_or_default()
+        ));
+    }
+    let (denied, _) = predict("Chicago_IL")?;
+    let body: Value = denied.json()?;
+    output::line(format_args!("denied: {} {}", denied.status, body["Message"].as_str().unwrap_or_default()));
+    if denied.status != 403 {
+        return Err(Error::new(Kind::Internal, "a caller reached a model that is not theirs"));
+    }
+
+    let replaced = city::model(77, 655_000.0, 100, 6);
+    let path = folder.join("replaced.json");
+    fs::write(&path, &replaced).map_err(Error::internal)?;
+    admin.send("PUT", "/api/v1/models/housing/cities/NewYork_NY/model.json", &[], Body::Bytes(replaced.as_bytes()))?.good()?;
+    let (answer, _) = predict("NewYork_NY")?;
+    let answer = answer.good()?;
+    output::line(format_args!(
+        "replaced: {} by version {}\n",
+        String::from_utf8_lossy(&answer.body),
+        answer.header("x-rookery-model-version").unwrap_or_default().get(..12).unwrap_or_default()
+    ));
+
+    output::line(format_args!("Server    {url}   (console: {url}/ui/models)"));
+    output::line(format_args!("Admin     admin / {password}"));
+    output::line(format_args!("Caller    ana, API key {key}\n"));
+    output::line("Try it:");
+    output::line(format_args!(
+        "  curl -s {url}/endpoints/housing/invocations -H 'Authorization: Bearer {key}' -H 'Content-Type: text/csv' -H 'X-Amzn-SageMaker-Target-Model: NewYork_NY/model.json' -d '{HOUSE}'"
+    ));
+    output::line(format_args!(
+        "  curl -s {url}/endpoints/housing/invocations -H 'Authorization: Bearer {key}' -H 'Content-Type: text/csv' -H 'X-Amzn-SageMaker-Target-Model: Chicago_IL/model.json' -d '{HOUSE}'"
+    ));
+    output::line(format_args!("  curl -s {url}/api/v1/models -H 'Authorization: Bearer {token}'"));
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! `rookery endpoint …` and `rookery invoke`: the endpoints of a running server.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::{Body, Server, encoded};
+use super::output;
+use crate::error::{Error, Result};
+
+/// Endpoints of a running server.
+#[derive(Debug, Subcommand)]
+pub(super) enum EndpointVerb {
+    /// Make an endpoint of one variant; its stages run in the order given.
+    Create {
+        /// The endpoint's name.
+        name: String,
+        #[command(flatten)]
+        stages: Stages,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// List endpoints.
+    List {
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Show an endpoint.
+    Show(One),
+    /// Delete an endpoint; its models stay.
+    Rm(One),
+}
+
+/// One endpoint.
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Its name.
+    name: String,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// `--stage` and `--prefix` in the order they were typed, which derived flags do not keep.
+#[derive(Debug)]
+pub(super) struct Stages(Vec<Value>);
+
+impl Args for Stages {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+            .arg(clap::Arg::new("stage").long("stage").value_name("MODEL").action(clap::ArgAction::Append).help("A stage that always runs this model"))
+            .arg(
+                clap::Arg::new("prefix")
+                    .long("prefix")
+                    .value_name("PREFIX")
+                    .action(clap::ArgAction::Append)
+                    .help("A stage that runs the model the caller names under this prefix"),
+            )
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Stages {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let mut found: Vec<(usize, Value)> = Vec::new();
+        for (flag, key) in [("stage", "model"), ("prefix", "prefix")] {
+            let values = matches.get_many::<String>(flag).into_iter().flatten();
+            for (at, value) in matches.indices_of(flag).into_iter().flatten().zip(values) {
+                found.push((at, json!({ key: value })));
+            }
+        }
+        found.sort_by_key(|(at, _)| *at);
+        Ok(Self(found.into_iter().map(|(_, stage)| stage).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl EndpointVerb {
+    pub(super) fn run(self, as_json: bool) -> Result<()> {
+        match self {
+            Self::Create { name, stages: Stages(stages), server } => {
+                if stages.is_empty() {
+                    return Err(Error::invalid("an endpoint has at least one stage; give --stage MODEL or --prefix PREFIX"));
+                }
+                let made = server.call("POST", "/api/v1/endpoints", Some(&json!({ "name": name, "stages": stages })))?;
+                if as_json {
+                    output::value(&made);
+                } else {
+                    output::line(format_args!("created {}; predict at {}/endpoints/{name}/invocations", made["arn"].as_str().unwrap_or_default(), server.url));
+                }
+                Ok(())
+            }
+            Self::List { server } => {
+                let all = server.call("GET", "/api/v1/endpoints", None)?;
+                if as_json {
+                    output::value(&all["endpoints"]);
+                    return Ok(());
+                }
+                let row = |endpoint: &Value| {
+                    let variants = endpoint["variants"].as_array().map_or(0, Vec::len);
+                    vec![endpoint["name"].as_str().unwrap_or_default().to_owned(), variants.to_string()]
+                };
+                output::table(&["NAME", "VARIANTS"], &all["endpoints"].as_array().into_iter().flatten().map(row).collect::<Vec<_>>());
+                Ok(())
+            }
+            Self::Show(One { name, server }) => {
+                output::value(&server.call("GET", &format!("/api/v1/endpoints/{}", encoded(&name)), None)?);
+                Ok(())
+            }
+            Self::Rm(One { name, server }) => server.call("DELETE", &format!("/api/v1/endpoints/{}", encoded(&name)), None).map(drop),
+        }
+    }
+}
+
+/// Predict with an endpoint of a running server.
+#[derive(Debug, Args)]
+pub(super) struct Invoke {
+    /// The endpoint.
+    endpoint: String,
+    /// The rows; `-` or nothing reads standard input.
+    file: Option<PathBuf>,
+    /// The model under the multi-model stage's prefix.
+    #[arg(long)]
+    target_model: Option<String>,
+    /// The variant, instead of one by weight.
+    #[arg(long)]
+    target_variant: Option<String>,
+    /// What the rows are.
+    #[arg(long, default_value = "text/csv")]
+    content_type: String,
+    /// What the answer is to be.
+    #[arg(long, default_value = "application/json")]
+    accept: String,
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Invoke {
+    pub(super) fn run(self, as_json: bool) -> Result<()> {
+        let unreadable = |error: std::io::Error| Error::invalid(format!("the rows cannot be read: {error}")).because(error);
+        let rows = match &self.file {
+            Some(path) if path.as_os_str() != "-" => std::fs::read(path).map_err(unreadable)?,
+            _ => {
+                let mut rows = Vec::new();
+                std::io::stdin().read_to_end(&mut rows).map_err(unreadable)?;
+                rows
+            }
+        };
+        let mut headers = vec![("content-type", self.content_type.as_str()), ("accept", self.accept.as_str())];
+        if let Some(target) = &self.target_model {
+            headers.push(("x-amzn-sagemaker-target-model", target));
+        }
+        if let Some(variant) = &self.target_variant {
+            headers.push(("x-amzn-sagemaker-target-variant", variant));
+        }
+        let answer = self.server.send("POST", &format!("/endpoints/{}/invocations", encoded(&self.endpoint)), &headers, Body::Bytes(&rows))?.good()?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        if as_json {
+            let header = |name: &str| answer.header(name).map(str::to_owned);
+            output::value(&json!({
+                "variant": header("x-amzn-invoked-production-variant"), "version": header("x-rookery-model-version"),
+                "timing": header("server-timing"), "body": serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text)),
+            }));
+        } else {
+            output::line(text.trim_end());
+        }
+        Ok(())
+    }
+}

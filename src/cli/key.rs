@@ -1,0 +1,119 @@
+//! `rookery key …`: API keys and AWS access keys of a database.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Database, output};
+use crate::authn::MasterKey;
+use crate::error::Result;
+use crate::service::keys::Made;
+use crate::store::keys::KeyKind;
+use crate::store::{Store, now};
+
+/// API keys and AWS access keys of a database.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyVerb {
+    /// Make a key. It is shown once.
+    Create {
+        /// The user it is for.
+        user: String,
+        /// An API key, for `Authorization: Bearer` (the default).
+        #[arg(long, conflicts_with = "aws")]
+        api: bool,
+        /// An AWS access key.
+        #[arg(long)]
+        aws: bool,
+        /// A policy that narrows what the user may do with this key.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// Days until it expires.
+        #[arg(long)]
+        days: Option<u32>,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// List keys.
+    List(Database),
+    /// Keep a key from being used.
+    Disable(One),
+    /// Let a key be used again.
+    Enable(One),
+    /// Delete a key.
+    Delete(One),
+    /// Make a new master key after the key file was lost. Tokens and AWS keys made before end; API keys stay.
+    ResetMaster(Database),
+}
+
+/// One key.
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Its public part.
+    id: String,
+    #[command(flatten)]
+    database: Database,
+}
+
+/// A new key as it is shown, once.
+fn shown(made: &Made) -> Value {
+    match made {
+        Made::Api { id, key } => json!({ "KeyId": id, "ApiKey": key }),
+        Made::Aws { id, secret } => json!({ "AccessKeyId": id, "SecretAccessKey": secret }),
+    }
+}
+
+impl KeyVerb {
+    pub(super) fn run(self, as_json: bool) -> Result<()> {
+        match self {
+            Self::Create { user, api: _, aws, policy, days, database } => {
+                let document = policy.as_deref().map(super::policy::read).transpose()?;
+                let (service, caller) = database.open()?;
+                let kind = if aws { KeyKind::Aws } else { KeyKind::Api };
+                let expires_at = days.map(|days| now() + i64::from(days) * 86_400);
+                let made = service.create_key(&caller, &user, kind, document.as_deref(), expires_at)?;
+                match &made {
+                    _ if as_json => output::value(&shown(&made)),
+                    Made::Api { key, .. } => output::line(key),
+                    Made::Aws { id, secret } => output::line(format_args!("{id} {secret}")),
+                }
+                Ok(())
+            }
+            Self::List(database) => {
+                let (service, caller) = database.open()?;
+                let keys = service.keys(&caller, None)?;
+                let state = |key: &crate::authn::directory::Key| match key.record.expires_at {
+                    _ if key.record.disabled => "disabled",
+                    Some(end) if end <= now() => "expired",
+                    _ => "active",
+                };
+                if as_json {
+                    let one = |key: &std::sync::Arc<crate::authn::directory::Key>| {
+                        json!({ "id": key.record.id, "user": key.user.name, "kind": key.record.kind.word(), "state": state(key), "expiresAt": key.record.expires_at })
+                    };
+                    output::value(&Value::Array(keys.iter().map(one).collect()));
+                } else {
+                    let rows: Vec<_> = keys
+                        .iter()
+                        .map(|key| vec![key.record.id.clone(), key.user.name.clone(), key.record.kind.word().to_owned(), state(key).to_owned()])
+                        .collect();
+                    output::table(&["ID", "USER", "KIND", "STATE"], &rows);
+                }
+                Ok(())
+            }
+            Self::Disable(One { id, database }) => {
+                let (service, caller) = database.open()?;
+                service.set_key_disabled(&caller, &id, true)
+            }
+            Self::Enable(One { id, database }) => {
+                let (service, caller) = database.open()?;
+                service.set_key_disabled(&caller, &id, false)
+            }
+            Self::Delete(One { id, database }) => {
+                let (service, caller) = database.open()?;
+                service.delete_key(&caller, &id)
+            }
+            Self::ResetMaster(database) => MasterKey::reset(&Store::open(&database.db)?),
+        }
+    }
+}

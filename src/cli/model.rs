@@ -1,0 +1,159 @@
+//! `rookery model …`: the models of a running server.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::{Body, Server, encoded};
+use super::output;
+use crate::error::{Error, Result};
+
+/// Models of a running server.
+#[derive(Debug, Subcommand)]
+pub(super) enum ModelVerb {
+    /// Upload a model file, or a new version of it.
+    Put {
+        /// Where: collection/key.
+        path: String,
+        /// The artifact.
+        file: PathBuf,
+        /// Only if the path is new.
+        #[arg(long)]
+        new: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// List models.
+    List {
+        /// Only those whose path begins so.
+        #[arg(default_value = "")]
+        prefix: String,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Show a model and what its path has pointed at.
+    Show(One),
+    /// Delete a model.
+    Rm(One),
+    /// Point a path back at its version before the current, or at the one named.
+    Rollback {
+        #[command(flatten)]
+        one: One,
+        /// The version: 64 hexadecimal digits.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Keep a model in memory whatever else needs the room.
+    Pin(One),
+    /// Let a model be evicted again.
+    Unpin(One),
+    /// Load a model ahead of its first call.
+    Load(One),
+    /// Show what is in memory and what went.
+    Memory {
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+/// One model.
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Its path.
+    path: String,
+    #[command(flatten)]
+    server: Server,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) -> Result<()> {
+    let unreadable = |error: std::io::Error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error);
+    let open = File::open(file).map_err(unreadable)?;
+    let length = open.metadata().map_err(unreadable)?.len();
+    let bar = output::progress(length);
+    bar.set_message("uploading");
+    let mut reader = bar.wrap_read(open);
+    let headers: &[(&str, &str)] = if new { &[("if-none-match", "*")] } else { &[] };
+    let answer = server.send("PUT", &format!("/api/v1/models/{}", encoded(path)), headers, Body::Reader(&mut reader, length));
+    bar.finish_and_clear();
+    let done = answer?.good()?.json()?;
+    if as_json {
+        output::value(&done);
+    } else {
+        output::line(format_args!(
+            "{path}: {} {}, {} features, {} bytes in memory, version {}",
+            text(&done["format"]), text(&done["kind"]), done["features"], done["memoryBytes"], text(&done["version"])
+        ));
+    }
+    Ok(())
+}
+
+fn list(prefix: &str, server: &Server, as_json: bool) -> Result<()> {
+    let (mut all, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = server.call("GET", &format!("/api/v1/models?prefix={}&after={}&limit=1000", encoded(prefix), encoded(&after)), None)?;
+        all.extend(page["models"].as_array().cloned().unwrap_or_default());
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+    }
+    if as_json {
+        output::value(&Value::Array(all));
+        return Ok(());
+    }
+    let row = |model: &Value| {
+        let loaded = if model["loaded"] == true { "loaded" } else { "" };
+        vec![
+            text(&model["path"]),
+            text(&model["bytes"]),
+            text(&model["format"]),
+            text(&model["features"]),
+            text(&model["version"]).chars().take(12).collect(),
+            loaded.to_owned(),
+        ]
+    };
+    output::table(&["PATH", "BYTES", "FORMAT", "FEATURES", "VERSION", ""], &all.iter().map(row).collect::<Vec<_>>());
+    Ok(())
+}
+
+impl ModelVerb {
+    pub(super) fn run(self, as_json: bool) -> Result<()> {
+        match self {
+            Self::Put { path, file, new, server } => put(&path, &file, new, &server, as_json),
+            Self::List { prefix, server } => list(&prefix, &server, as_json),
+            Self::Show(One { path, server }) => {
+                let mut shown = server.call("GET", &format!("/api/v1/models/{}", encoded(&path)), None)?;
+                let versions = server.call("GET", &format!("/api/v1/versions/{}", encoded(&path)), None)?;
+                if let Some(shown) = shown.as_object_mut() {
+                    shown.insert("versions".to_owned(), versions["versions"].clone());
+                }
+                output::value(&shown);
+                Ok(())
+            }
+            Self::Rm(One { path, server }) => server.call("DELETE", &format!("/api/v1/models/{}", encoded(&path)), None).map(drop),
+            Self::Rollback { one, to } => {
+                let body = to.map_or(json!({}), |version| json!({ "version": version }));
+                let done = one.server.call("POST", &format!("/api/v1/rollback/{}", encoded(&one.path)), Some(&body))?;
+                if as_json {
+                    output::value(&done);
+                } else {
+                    output::line(format_args!("{} is at version {}", one.path, text(&done["version"])));
+                }
+                Ok(())
+            }
+            Self::Pin(One { path, server }) => server.call("PUT", &format!("/api/v1/cache/pins/{}", encoded(&path)), None).map(drop),
+            Self::Unpin(One { path, server }) => server.call("DELETE", &format!("/api/v1/cache/pins/{}", encoded(&path)), None).map(drop),
+            Self::Load(One { path, server }) => server.call("POST", &format!("/api/v1/cache/load/{}", encoded(&path)), None).map(drop),
+            Self::Memory { server } => {
+                output::value(&server.call("GET", "/api/v1/cache", None)?);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Words to the terminal: lines, aligned tables, JSON, progress bars, errors.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+
+/// A line on standard output. A reader that went away is not an error.
+pub(super) fn line(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// A line on standard error: for people, never for scripts.
+pub(super) fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A refusal.
+pub(super) fn fail(error: &Error, as_json: bool) {
+    if as_json {
+        note(json!({ "error": { "message": error.message() } }));
+    } else {
+        note(format_args!("error: {}", error.message()));
+    }
+}
+
+/// JSON, for people and scripts alike.
+pub(super) fn value(value: &Value) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => line(text),
+        Err(_) => line(value),
+    }
+}
+
+/// Rows under a head, columns as wide as they need.
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let print = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            text.push_str(&format!("{cell:<width$}  "));
+        }
+        line(text.trim_end());
+    };
+    print(&mut head.iter().copied());
+    for row in rows {
+        print(&mut row.iter().map(String::as_str));
+    }
+}
+
+/// A bar over `bytes` on standard error, or nothing when that is no terminal.
+pub(super) fn progress(bytes: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(bytes);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}

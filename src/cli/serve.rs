@@ -1,0 +1,123 @@
+//! `rookery serve`: flags to options, the listening line, draining at the end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::{Database, output};
+use crate::artifact::Limits;
+use crate::config::{self, Listen};
+use crate::error::{Error, Result};
+use crate::http;
+use crate::service::{Options, Service};
+
+/// Serve a database.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    database: Database,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "ROOKERY_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Memory for loaded models, such as 4GiB; half of what there is when not given.
+    #[arg(long, env = "ROOKERY_MEMORY")]
+    memory: Option<String>,
+    /// PEM file of the certificate chain.
+    #[arg(long, env = "ROOKERY_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the private key.
+    #[arg(long, env = "ROOKERY_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Listen beyond this machine without TLS: tokens travel in the clear unless a proxy encrypts them.
+    #[arg(long, env = "ROOKERY_INSECURE")]
+    insecure: bool,
+    /// Threads that take requests; as many as cores when not given.
+    #[arg(long, env = "ROOKERY_WORKERS")]
+    workers: Option<usize>,
+    /// Predictions at once; more are answered 503.
+    #[arg(long, env = "ROOKERY_CONCURRENCY", default_value_t = 1024)]
+    concurrency: usize,
+    /// The largest body of a prediction.
+    #[arg(long, env = "ROOKERY_BODY", default_value = "6MiB")]
+    body: String,
+    /// The largest artifact.
+    #[arg(long, env = "ROOKERY_UPLOAD", default_value = "512MiB")]
+    upload: String,
+    /// The most an artifact may unpack to.
+    #[arg(long, env = "ROOKERY_UNPACKED", default_value = "2GiB")]
+    unpacked: String,
+    /// The most entries in an archive.
+    #[arg(long, env = "ROOKERY_ENTRIES", default_value_t = 10_000)]
+    entries: usize,
+    /// Versions kept per model for rollback.
+    #[arg(long, env = "ROOKERY_KEEP_VERSIONS", default_value_t = 10)]
+    keep_versions: usize,
+    /// Seconds a token from a login lives.
+    #[arg(long, env = "ROOKERY_TOKEN_SECONDS", default_value_t = 3600)]
+    token_seconds: i64,
+}
+
+/// Logs to standard error; `RUST_LOG` says what, `ROOKERY_LOG_JSON` how.
+pub(super) fn start_log(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Another start in the same process keeps the first one's log.
+    let _ = if std::env::var_os("ROOKERY_LOG_JSON").is_some() { log.json().try_init() } else { log.try_init() };
+}
+
+impl Serve {
+    fn options(&self) -> Result<config::Serve> {
+        let memory = self.memory.as_deref().map_or_else(|| Ok(config::half_of_memory()), config::bytes)?;
+        let body = usize::try_from(config::bytes(&self.body)?).map_err(Error::internal)?;
+        if self.workers == Some(0) || self.concurrency == 0 || self.keep_versions == 0 || self.token_seconds <= 0 {
+            return Err(Error::invalid("--workers, --concurrency, --keep-versions and --token-seconds are at least 1"));
+        }
+        let listen = Listen {
+            address: self.listen,
+            tls: self.tls_cert.clone().zip(self.tls_key.clone()),
+            workers: self.workers.unwrap_or_else(cores),
+            body,
+        };
+        listen.check(self.insecure)?;
+        let service = Options {
+            concurrency: self.concurrency,
+            upload: config::bytes(&self.upload)?,
+            archive: Limits { unpacked: config::bytes(&self.unpacked)?, entries: self.entries, ..Limits::default() },
+            keep_versions: self.keep_versions,
+            token_seconds: self.token_seconds,
+            ..Options::new(self.database.db.clone(), memory)
+        };
+        Ok(config::Serve { service, listen })
+    }
+
+    pub(super) fn run(self) -> Result<ExitCode> {
+        start_log("warn,rookery=info");
+        let options = self.options()?;
+        let service = Service::open(options.service)?;
+        service.sweep()?;
+        service.restore_hot()?;
+        service.start_housekeeping()?;
+        let keep = service.clone();
+        actix_web::rt::System::new().block_on(async move {
+            let running = http::start(service, &options.listen)?;
+            let origin = format!("{}://{}", running.scheme, running.address);
+            if let Some(setup) = &running.setup {
+                output::note(format_args!(
+                    "No user exists yet. Make the first administrator at\n  {origin}{setup}\nor with `rookery user create NAME --admin`."
+                ));
+            }
+            output::line(format_args!("listening on {origin}"));
+            running.run().await
+        })?;
+        keep.remember_hot();
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Cores this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,102 @@
+//! From what was typed and what the environment says to what it means.
+//!
+//! `cli/` declares the flags; here they become option structs with their defaults. Next: `http/mod.rs`, which is started
+//! with them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::names::shown;
+use crate::service::Options;
+
+/// How the server listens.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Where.
+    pub address: SocketAddr,
+    /// Certificate chain and private key, PEM files.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Threads that take requests.
+    pub workers: usize,
+    /// The longest request body, in bytes; uploads have their own limit.
+    pub body: usize,
+}
+
+/// What `rookery serve` runs with.
+#[derive(Debug, Clone)]
+pub struct Serve {
+    /// The service.
+    pub service: Options,
+    /// The listener.
+    pub listen: Listen,
+}
+
+/// The body limit of a prediction: SageMaker's 6 MiB.
+pub const BODY: usize = 6_291_456;
+
+impl Listen {
+    /// Checks that plain text stays on this machine unless that was asked for.
+    ///
+    /// # Errors
+    /// Saying which flag to add.
+    pub fn check(&self, insecure: bool) -> Result<()> {
+        if self.address.ip().is_loopback() || self.tls.is_some() || insecure {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "`{}` is reachable from other machines and tokens would travel in the clear; add --tls-cert and --tls-key, or --insecure if a proxy does TLS",
+            self.address
+        )))
+    }
+}
+
+/// Bytes as people write them: `512MiB`, `2GB`, `1073741824`.
+///
+/// # Errors
+/// When it is no such thing.
+pub fn bytes(text: &str) -> Result<u64> {
+    let bad = || Error::invalid(format!("`{}` is no size; write bytes, or a number with KiB, MiB, GiB, KB, MB or GB", shown(text)));
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(split).ok_or_else(bad)?;
+    let scale: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(bad()),
+    };
+    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).ok_or_else(bad)
+}
+
+/// Half of the memory this process may use: the control group's limit or the machine's, whichever is less.
+pub fn half_of_memory() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let group = group.iter().filter_map(|path| read(path)?.trim().parse::<u64>().ok()).min();
+    // Without either, a size that any machine has.
+    machine.into_iter().chain(group).min().map_or(512 << 20, |bytes| bytes / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(bytes("10MiB").unwrap(), 10 << 20);
+        assert_eq!(bytes("2 GB").unwrap(), 2_000_000_000);
+        assert_eq!(bytes("77").unwrap(), 77);
+        for bad in ["", "x", "1.5G", "99999999999GiB", "-1"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+        assert!(half_of_memory() > 1 << 20);
+    }
+}

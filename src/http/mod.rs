@@ -1,0 +1,121 @@
+//! The server: sockets, workers, limits, shutdown. Parsing and replying is in the files of the dialects.
+//!
+//! `routes.rs` is the one table of all routes; `caller.rs` says who asks; `reply.rs` turns results and errors into each
+//! dialect. A handler parses, calls one verb of the service, replies. Next: `routes.rs`.
+
+mod caller;
+mod native;
+mod ops;
+mod reply;
+pub mod routes;
+mod runtime;
+mod ui;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::DefaultHeaders;
+use actix_web::{App, HttpServer, web};
+
+use crate::config::Listen;
+use crate::error::{Error, Kind, Result};
+use crate::names::hex;
+use crate::service::Service;
+
+/// Headers must come within this time.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a stop waits for requests under way, in seconds.
+const DRAIN: u64 = 30;
+
+/// What handlers share.
+#[derive(Debug)]
+pub(crate) struct State {
+    service: Arc<Service>,
+    /// The longest body, uploads apart.
+    body: usize,
+    secure: bool,
+    /// Opens the page that makes the first administrator; only while there is no user.
+    setup: String,
+}
+
+/// A server that is listening. It runs while it is awaited.
+pub struct Running {
+    /// Where it listens; the port is real even if 0 was asked for.
+    pub address: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The path of the page that makes the first administrator, while there is none.
+    pub setup: Option<String>,
+    handle: ServerHandle,
+    server: Server,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.address)
+    }
+}
+
+impl Running {
+    /// Stops it from elsewhere.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until it is stopped; SIGTERM drains.
+    ///
+    /// # Errors
+    /// When a socket fails.
+    pub async fn run(self) -> Result<()> {
+        self.server.await.map_err(Error::internal)
+    }
+}
+
+/// Binds and starts serving `service`.
+///
+/// # Errors
+/// When the address is taken or the TLS files cannot be read.
+pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
+    let setup = hex(&crate::authn::random::<16>()?);
+    let unclaimed = service.is_unclaimed();
+    let state = web::Data::new(State { service, body: listen.body, secure: listen.tls.is_some(), setup: setup.clone() });
+    let build = move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+            .configure(routes::configure)
+    };
+    let server = HttpServer::new(build)
+        .workers(listen.workers)
+        .client_request_timeout(HEAD_TIME)
+        .keep_alive(Duration::from_secs(75))
+        .shutdown_timeout(DRAIN)
+        .server_hostname("rookery");
+    let cannot = |error: std::io::Error| {
+        Error::new(Kind::Unavailable, format!("cannot listen on {}: {error}; choose another with --listen", listen.address)).because(error)
+    };
+    let (server, scheme) = match &listen.tls {
+        None => (server.bind(listen.address).map_err(cannot)?, "http"),
+        Some((certificate, key)) => (server.bind_rustls_0_23(listen.address, tls(certificate, key)?).map_err(cannot)?, "https"),
+    };
+    let address = server.addrs().first().copied().unwrap_or(listen.address);
+    let server = server.run();
+    Ok(Running { address, scheme, setup: unclaimed.then(|| format!("/ui/setup?token={setup}")), handle: server.handle(), server })
+}
+
+fn tls(certificate: &std::path::Path, key: &std::path::Path) -> Result<rustls::ServerConfig> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let bad = |path: &std::path::Path| Error::invalid(format!("`{}` is no PEM file of the kind asked for", path.display()));
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| bad(certificate).because(error))?;
+    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key).because(error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(Error::internal)?;
+    builder.with_no_client_auth().with_single_cert(chain, key_der).map_err(|error| {
+        Error::invalid("the certificate and the private key do not belong together; check --tls-cert and --tls-key").because(error)
+    })
+}

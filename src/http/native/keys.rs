@@ -1,0 +1,100 @@
+//! `/api/v1/keys`: make, list, disable, delete.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::{State, reply};
+use super::{json as read_json, part, query, run};
+use crate::authn::directory::Key;
+use crate::service::keys::Made;
+use crate::store::keys::KeyKind;
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Api,
+    Aws,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Create {
+    user: String,
+    kind: Kind,
+    policy: Option<Value>,
+    expires_at: Option<i64>,
+}
+
+/// A new key as it is shown, once.
+pub(crate) fn made(made: &Made) -> Value {
+    match made {
+        Made::Api { id, key } => json!({ "KeyId": id, "ApiKey": key }),
+        Made::Aws { id, secret } => json!({ "AccessKeyId": id, "SecretAccessKey": secret }),
+    }
+}
+
+fn shown(key: &Key) -> Value {
+    let record = &key.record;
+    json!({
+        "id": record.id, "user": key.user.name, "kind": record.kind.word(), "disabled": record.disabled, "expiresAt": record.expires_at,
+        "createdAt": record.created_at, "narrowed": record.document.is_some(),
+    })
+}
+
+/// `POST /api/v1/keys` with `{"user","kind":"api"}`
+pub(in super::super) async fn create(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
+    let result = async {
+        let asked: Create = read_json(&request, &state, &mut payload).await?;
+        let key = run(&request, &state, move |service, caller| {
+            let kind = match asked.kind {
+                Kind::Api => KeyKind::Api,
+                Kind::Aws => KeyKind::Aws,
+            };
+            let document = asked.policy.as_ref().map(Value::to_string);
+            service.create_key(caller, &asked.user, kind, document.as_deref(), asked.expires_at)
+        });
+        key.await.map(|key| made(&key))
+    };
+    reply::json(StatusCode::CREATED, &result.await)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    user: Option<String>,
+}
+
+/// `GET /api/v1/keys?user=`
+pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let result = async {
+        let ListQuery { user } = query(&request)?;
+        let keys = run(&request, &state, move |service, caller| service.keys(caller, user.as_deref())).await?;
+        Ok(json!({ "keys": keys.iter().map(|key| shown(key)).collect::<Vec<_>>() }))
+    };
+    reply::json(StatusCode::OK, &result.await)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patch {
+    disabled: bool,
+}
+
+/// `PATCH /api/v1/keys/{id}` with `{"disabled"}`
+pub(in super::super) async fn change(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
+    let result = async {
+        let Patch { disabled } = read_json(&request, &state, &mut payload).await?;
+        let id = part(&request, "id");
+        run(&request, &state, move |service, caller| service.set_key_disabled(caller, &id, disabled)).await
+    };
+    reply::empty(&result.await)
+}
+
+/// `DELETE /api/v1/keys/{id}`
+pub(in super::super) async fn delete(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let id = part(&request, "id");
+    reply::empty(&run(&request, &state, move |service, caller| service.delete_key(caller, &id)).await)
+}

@@ -1,0 +1,230 @@
+//! Live counters and histograms under SageMaker's names and units, and their Prometheus text.
+//!
+//! Whoever counts holds a handle resolved beforehand (an endpoint's variant, a model, a principal), so counting is a few
+//! atomic additions and never a lookup. Models and principals beyond a bound share one series. Knows nothing of what
+//! it counts. Next: `service/invoke.rs` counts, `http/ops.rs` serves the text.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Series of models and of principals that are told apart; later ones are counted as `other`.
+const SERIES_MAX: usize = 10_000;
+/// Upper bounds of the histograms' buckets, in microseconds.
+const BOUNDS: [u64; 14] = [20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 10_000_000];
+
+/// A counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Microseconds in buckets.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    /// Counts one time.
+    pub fn observe(&self, micros: u64) {
+        let at = BOUNDS.iter().position(|&bound| micros <= bound).unwrap_or(BOUNDS.len());
+        if let Some(bucket) = self.buckets.get(at) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+/// What is counted of a variant.
+#[derive(Debug, Default)]
+pub struct VariantMetrics {
+    /// Requests that were allowed and named the variant.
+    pub invocations: Counter,
+    /// Answers 4xx.
+    pub errors_4xx: Counter,
+    /// Answers 5xx.
+    pub errors_5xx: Counter,
+    /// A model could not answer.
+    pub model_errors: Counter,
+    /// Requests whose models were all loaded.
+    pub cache_hits: Counter,
+    /// Decode, predict, encode.
+    pub model_latency: Histogram,
+    /// The rest of the request.
+    pub overhead_latency: Histogram,
+    /// What requests waited for loads.
+    pub loading_wait: Histogram,
+    /// Reading a prepared form into memory.
+    pub loading: Histogram,
+}
+
+/// What is counted of a target model or a principal.
+#[derive(Debug, Default)]
+pub struct SeriesMetrics {
+    /// Requests.
+    pub invocations: Counter,
+    /// Answers that were errors; of a principal, denials too.
+    pub errors: Counter,
+}
+
+/// All handles.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    variants: RwLock<HashMap<(String, String), Arc<VariantMetrics>>>,
+    models: RwLock<HashMap<String, Arc<SeriesMetrics>>>,
+    principals: RwLock<HashMap<String, Arc<SeriesMetrics>>>,
+}
+
+/// Numbers read at the moment of a scrape.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gauges {
+    /// Models in memory.
+    pub loaded: usize,
+    /// Bytes they take.
+    pub memory: u64,
+    /// Bytes they may take.
+    pub budget: u64,
+    /// Loads since the start.
+    pub loads: u64,
+    /// Evictions since the start.
+    pub evictions: u64,
+    /// Predictions under way.
+    pub in_flight: usize,
+    /// Seconds of CPU the process has used.
+    pub cpu_seconds: f64,
+    /// Bytes of the database file.
+    pub disk: u64,
+    /// Requests refused because the server was full.
+    pub refused: u64,
+}
+
+fn handle<K: std::hash::Hash + Eq + Clone, V: Default>(map: &RwLock<HashMap<K, Arc<V>>>, key: &K, other: Option<K>) -> Arc<V> {
+    if let Some(found) = map.read().unwrap_or_else(PoisonError::into_inner).get(key) {
+        return found.clone();
+    }
+    let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
+    let full = map.len() >= SERIES_MAX;
+    match other {
+        Some(other) if full && !map.contains_key(key) => map.entry(other).or_default().clone(),
+        _ => map.entry(key.clone()).or_default().clone(),
+    }
+}
+
+impl Metrics {
+    /// The handle of a variant.
+    pub fn variant(&self, endpoint: &str, variant: &str) -> Arc<VariantMetrics> {
+        handle(&self.variants, &(endpoint.to_owned(), variant.to_owned()), None)
+    }
+
+    /// The handle of a model path.
+    pub fn model(&self, path: &str) -> Arc<SeriesMetrics> {
+        handle(&self.models, &path.to_owned(), Some("other".to_owned()))
+    }
+
+    /// The handle of a principal's ARN.
+    pub fn principal(&self, arn: &str) -> Arc<SeriesMetrics> {
+        handle(&self.principals, &arn.to_owned(), Some("other".to_owned()))
+    }
+
+    /// The Prometheus exposition text (version 0.0.4).
+    pub fn render(&self, gauges: &Gauges) -> String {
+        let mut out = String::with_capacity(8192);
+        let variants = self.variants.read().unwrap_or_else(PoisonError::into_inner);
+        let mut variants: Vec<_> = variants.iter().map(|(key, value)| (format!("endpoint=\"{}\",variant=\"{}\"", key.0, key.1), value)).collect();
+        variants.sort_by(|a, b| a.0.cmp(&b.0));
+        let counters: [(&str, &str, fn(&VariantMetrics) -> u64); 5] = [
+            ("rookery_invocations_total", "Invocations: requests allowed", |v| v.invocations.get()),
+            ("rookery_invocation_4xx_errors_total", "Invocation4XXErrors", |v| v.errors_4xx.get()),
+            ("rookery_invocation_5xx_errors_total", "Invocation5XXErrors", |v| v.errors_5xx.get()),
+            ("rookery_invocation_model_errors_total", "InvocationModelErrors", |v| v.model_errors.get()),
+            ("rookery_model_cache_hits_total", "ModelCacheHit: requests whose models were all loaded", |v| v.cache_hits.get()),
+        ];
+        for (name, help, read) in counters {
+            head(&mut out, name, help, "counter");
+            for (labels, variant) in &variants {
+                let _ = writeln!(out, "{name}{{{labels}}} {}", read(variant));
+            }
+        }
+        let histograms: [(&str, &str, fn(&VariantMetrics) -> &Histogram); 4] = [
+            ("rookery_model_latency_microseconds", "ModelLatency: decode, predict, encode", |v| &v.model_latency),
+            ("rookery_overhead_latency_microseconds", "OverheadLatency: the rest of the request", |v| &v.overhead_latency),
+            ("rookery_model_loading_wait_microseconds", "ModelLoadingWaitTime: what requests waited for loads", |v| &v.loading_wait),
+            ("rookery_model_loading_microseconds", "ModelLoadingTime: reading a prepared form into memory", |v| &v.loading),
+        ];
+        for (name, help, read) in histograms {
+            head(&mut out, name, help, "histogram");
+            for (labels, variant) in &variants {
+                histogram(&mut out, name, labels, read(variant));
+            }
+        }
+        series(&mut out, &self.models, "rookery_target_model", "model", "per model path");
+        series(&mut out, &self.principals, "rookery_principal", "principal", "per principal");
+        gauge(&mut out, "rookery_loaded_models", "LoadedModelCount", gauges.loaded);
+        gauge(&mut out, "rookery_model_memory_bytes", "Bytes of loaded models", gauges.memory);
+        gauge(&mut out, "rookery_model_memory_budget_bytes", "The most bytes loaded models may take", gauges.budget);
+        #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+        let share = if gauges.budget == 0 { 0.0 } else { gauges.memory as f64 * 100.0 / gauges.budget as f64 };
+        gauge(&mut out, "rookery_memory_utilization_percent", "MemoryUtilization of the budget", format_args!("{share:.3}"));
+        gauge(&mut out, "rookery_invocations_in_flight", "Predictions under way", gauges.in_flight);
+        gauge(&mut out, "rookery_database_bytes", "Bytes of the database file", gauges.disk);
+        for (name, help, value) in [
+            ("rookery_model_loads_total", "Models loaded", gauges.loads),
+            ("rookery_model_unloads_total", "ModelUnloadingTime sample count: models evicted", gauges.evictions),
+            ("rookery_refused_full_total", "Requests refused because the server was full", gauges.refused),
+        ] {
+            head(&mut out, name, help, "counter");
+            let _ = writeln!(out, "{name} {value}");
+        }
+        head(&mut out, "process_cpu_seconds_total", "CPUUtilization as the rate of this", "counter");
+        let _ = writeln!(out, "process_cpu_seconds_total {:.2}", gauges.cpu_seconds);
+        out
+    }
+}
+
+fn head(out: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn gauge(out: &mut String, name: &str, help: &str, value: impl std::fmt::Display) {
+    head(out, name, help, "gauge");
+    let _ = writeln!(out, "{name} {value}");
+}
+
+fn histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram) {
+    let mut total = 0;
+    for (bound, bucket) in BOUNDS.iter().map(Some).chain([None]).zip(&histogram.buckets) {
+        total += bucket.load(Ordering::Relaxed);
+        match bound {
+            Some(bound) => drop(writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}")),
+            None => drop(writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}")),
+        }
+    }
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {}\n{name}_count{{{labels}}} {total}", histogram.sum.load(Ordering::Relaxed));
+}
+
+fn series(out: &mut String, map: &RwLock<HashMap<String, Arc<SeriesMetrics>>>, name: &str, label: &str, help: &str) {
+    let map = map.read().unwrap_or_else(PoisonError::into_inner);
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by_key(|(key, _)| key.as_str());
+    for (what, read) in [("invocations", (|s| s.invocations.get()) as fn(&SeriesMetrics) -> u64), ("errors", |s| s.errors.get())] {
+        let name = format!("{name}_{what}_total");
+        head(out, &name, &format!("{what} {help}"), "counter");
+        for (key, metrics) in &entries {
+            let key = key.replace('\\', "\\\\").replace('"', "\\\"");
+            let _ = writeln!(out, "{name}{{{label}=\"{key}\"}} {}", read(metrics));
+        }
+    }
+}

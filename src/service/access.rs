@@ -1,0 +1,231 @@
+//! The picture in memory that requests read, and how a write replaces it before it is acknowledged.
+//!
+//! A write to principals, policies, keys or endpoints makes the next picture inside its own transaction, checks on it
+//! that an administrator remains, commits, and swaps it in; only then does the caller hear of success. Another process's
+//! writes are noticed by the housekeeping thread. Next: `catalog.rs`, the same for model pointers.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::Service;
+use super::endpoints::Endpoint;
+use crate::authn::directory::{Directory, Principal};
+use crate::authn::{Caller, Evidence, Transport, identify};
+use crate::error::{Error, Kind, Result};
+use crate::metrics::{Gauges, Metrics};
+use crate::names::Noun;
+use crate::policy::{Context, Outcome, Permit, Request};
+use crate::store::{Epochs, Read, Tx, audit, blobs, endpoints, now};
+
+/// How often the file is asked whether another process wrote to it.
+const WATCH: Duration = Duration::from_millis(250);
+/// Every so many watches: dead uploads are swept, the hot set is kept.
+const CHORES: u64 = 240;
+
+/// One immutable picture, with the counts of the writes it contains.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) directory: Directory,
+    endpoints: HashMap<String, Arc<Endpoint>>,
+    pub(super) epochs: Epochs,
+}
+
+impl Snapshot {
+    pub(super) fn load(read: &Read<'_>, last: Option<&Self>, metrics: &Metrics) -> Result<Self> {
+        let mut map = HashMap::new();
+        for kept in endpoints::all(read)? {
+            map.insert(kept.name.to_ascii_lowercase(), Arc::new(Endpoint::from_kept(&kept, metrics)?));
+        }
+        let directory = Directory::load(read, last.map(|last| &last.directory), metrics)?;
+        Ok(Self { directory, endpoints: map, epochs: read.epochs()? })
+    }
+
+    /// An endpoint by its name in any case.
+    pub(super) fn endpoint(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        if let Some(found) = self.endpoints.get(name) {
+            return Some(found);
+        }
+        self.endpoints.get(&name.to_ascii_lowercase())
+    }
+
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let mut all: Vec<_> = self.endpoints.values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Whether some user who can sign in may hand out any permission.
+    fn has_administrator(&self) -> bool {
+        let signs_in = |user: &Principal| {
+            let keyed = self.directory.keys(Some(user.row)).iter().any(|key| !key.record.disabled && key.record.document.is_none());
+            !user.disabled && (user.password_hash.is_some() || keyed)
+        };
+        self.directory.all(Noun::User).into_iter().any(|user| {
+            let mut context = Context::new();
+            context.principal(Some(&user.name), &user.unique_id, &user.arn, &user.tags);
+            let resource = Noun::User.arn("*");
+            let request = Request { principal: &user.arn, action: "iam:PutUserPolicy", resource: &resource, context: &context };
+            signs_in(user) && user.grants.explain(&request).outcome == Outcome::Allowed
+        })
+    }
+}
+
+impl Service {
+    /// Identifies the sender of a request.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthenticated`].
+    pub fn identify(&self, evidence: &Evidence<'_>, transport: Transport) -> Result<Caller> {
+        identify(&self.tokens, &self.snapshot.load().directory, evidence, transport, now())
+    }
+
+    /// Carries out a write of `caller` that the picture depends on.
+    ///
+    /// # Errors
+    /// What `work` returns, and [`Kind::Conflict`] when nobody would be left to administer.
+    pub(super) fn change<T>(
+        &self,
+        permit: &Permit,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        work: impl FnOnce(&Tx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let _order = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.snapshot.load_full();
+        let (done, next) = self.store.write(permit, |tx| {
+            let done = work(tx)?;
+            audit::record(tx, &caller.principal().arn, action, resource)?;
+            let next = Snapshot::load(tx, Some(&last), &self.metrics)?;
+            if last.has_administrator() && !next.has_administrator() {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    "this would leave no user who can sign in and administer; give another user AdministratorAccess first",
+                ));
+            }
+            Ok((done, next))
+        })?;
+        tracing::info!(target: "rookery::audit", principal = caller.principal().arn, action, resource, "changed");
+        self.snapshot.store(Arc::new(next));
+        Ok(done)
+    }
+
+    /// Reads the picture again if its counts are old.
+    fn refresh(&self) -> Result<()> {
+        let _order = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.snapshot.load_full();
+        let epochs = self.store.snapshot(|read| read.epochs())?;
+        if epochs.access != last.epochs.access {
+            let next = self.store.snapshot(|read| Snapshot::load(read, Some(&last), &self.metrics))?;
+            self.snapshot.store(Arc::new(next));
+        }
+        if self.catalog.notice(epochs.models) {
+            self.refresh_pins()?;
+        }
+        Ok(())
+    }
+
+    /// Starts the thread that notices other processes' writes, sweeps dead uploads and keeps the hot set. It ends with
+    /// the service.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_housekeeping(self: &Arc<Self>) -> Result<()> {
+        let service = Arc::downgrade(self);
+        let run = move || {
+            let mut seen = None;
+            for round in 0u64.. {
+                let Some(service) = service.upgrade() else { return };
+                let foreign = service.store.foreign_writes();
+                if foreign.is_some() && foreign != seen {
+                    match service.refresh() {
+                        Ok(()) => seen = foreign,
+                        Err(error) => tracing::error!(?error, "the database changed and could not be read again"),
+                    }
+                }
+                if round % CHORES == 0 {
+                    service.chores();
+                }
+                drop(service);
+                thread::sleep(WATCH);
+            }
+        };
+        thread::Builder::new().name("housekeeping".to_owned()).spawn(run).map_err(Error::internal)?;
+        Ok(())
+    }
+
+    fn chores(&self) {
+        match self.store.housekeeping(blobs::sweep) {
+            Ok(0) => {}
+            Ok(swept) => tracing::info!(swept, "removed the remains of dead uploads"),
+            Err(error) => tracing::error!(?error, "dead uploads could not be swept"),
+        }
+        self.remember_hot();
+    }
+
+    /// Removes the remains of dead uploads now, and returns how many there were.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn sweep(&self) -> Result<usize> {
+        self.store.housekeeping(blobs::sweep)
+    }
+
+    /// The numbers of this moment.
+    pub(super) fn gauges(&self) -> Gauges {
+        let (loads, evictions) = self.cache.counts();
+        Gauges {
+            loaded: self.cache.len(),
+            memory: self.cache.used(),
+            budget: self.cache.budget(),
+            loads,
+            evictions,
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            cpu_seconds: cpu_seconds().unwrap_or_default(),
+            disk: std::fs::metadata(self.store.path()).map_or(0, |file| file.len()),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether requests can be answered: the file can be read.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn ready(&self) -> Result<()> {
+        self.store.snapshot(|read| read.epochs()).map(drop)
+    }
+
+    /// Whether nobody can sign in yet, so that the first administrator is to be made.
+    pub fn is_unclaimed(&self) -> bool {
+        self.snapshot.load().directory.all(Noun::User).is_empty()
+    }
+
+    /// The latest changes before entry `before`.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`].
+    pub fn audit(&self, caller: &Caller, before: i64, count: usize) -> Result<Vec<audit::Change>> {
+        let permit = self.authorise(caller, "cloudtrail:LookupEvents", "*", |_| ())?;
+        self.store.read(&permit, |read| audit::list(read, before, count))
+    }
+
+    /// Writes a consistent copy of the database.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`]; [`Kind::Conflict`] when `target` exists.
+    pub fn backup(&self, caller: &Caller, target: &std::path::Path) -> Result<()> {
+        let permit = self.authorise(caller, "rookery:Backup", "*", |_| ())?;
+        self.store.backup(&permit, target)
+    }
+}
+
+/// User and system time of this process: fields 14 and 15 of `/proc/self/stat`, in hundredths of a second.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let fields: Vec<f64> = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    Some(fields.iter().sum::<f64>() / 100.0)
+}

@@ -1,0 +1,284 @@
+//! Endpoints: a name, its production variants by weight, each a pipeline of stages.
+//!
+//! Making one asks for the right to read every model it would serve too: otherwise an endpoint of one's own over another
+//! one's prefix would be a way around their policies. Next: `invoke.rs`, which runs them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::Service;
+use crate::authn::Caller;
+use crate::error::{Error, Result};
+use crate::metrics::{Metrics, VariantMetrics};
+use crate::names::{EndpointName, ModelPath, Prefix};
+use crate::store::{endpoints as kept, models};
+
+const STAGES_MAX: usize = 15;
+const VARIANTS_MAX: usize = 10;
+/// The variant of an endpoint that names none.
+const ONLY_VARIANT: &str = "AllTraffic";
+
+/// A stage as written: a fixed model, or a prefix whose models the caller names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageConfig {
+    /// The path of a fixed model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The prefix of a multi-model stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Whether a multi-model stage's models stay in memory after a call.
+    #[serde(default, rename = "modelCacheSetting", skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSetting>,
+}
+
+/// AWS's `ModelCacheSetting`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CacheSetting {
+    /// Models stay until the room is needed.
+    Enabled,
+    /// Each call loads its model and lets it go: for many models called rarely.
+    Disabled,
+}
+
+/// A variant as written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantConfig {
+    /// Its name.
+    pub name: String,
+    /// Its share of the traffic, relative to the others.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Its pipeline.
+    pub stages: Vec<StageConfig>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// An endpoint as written: `stages` for one variant, or `variants`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointConfig {
+    /// Its name.
+    pub name: String,
+    /// The pipeline of its only variant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageConfig>,
+    /// Its variants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<VariantConfig>,
+}
+
+/// A stage ready to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Always the same model.
+    Fixed(ModelPath),
+    /// The model the caller names under the prefix.
+    Multi {
+        /// Where the models are.
+        prefix: Prefix,
+        /// Whether they stay in memory.
+        cached: bool,
+    },
+}
+
+/// A variant ready to be run.
+#[derive(Debug)]
+pub struct Variant {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its share.
+    pub weight: f64,
+    /// Its pipeline.
+    pub stages: Vec<Stage>,
+    /// What is counted of it.
+    pub metrics: Arc<VariantMetrics>,
+}
+
+/// An endpoint ready to be invoked.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its name as created.
+    pub name: EndpointName,
+    /// What policies name.
+    pub arn: String,
+    /// At least one.
+    pub variants: Vec<Variant>,
+    /// When it was made.
+    pub created_at: i64,
+    total_weight: f64,
+    turn: AtomicU64,
+}
+
+impl Endpoint {
+    pub(super) fn from_kept(kept: &kept::Kept, metrics: &Metrics) -> Result<Self> {
+        let config: EndpointConfig = serde_json::from_str(&kept.config).map_err(Error::internal)?;
+        Self::build(&config, kept.created_at, |endpoint, variant| metrics.variant(endpoint, variant))
+    }
+
+    fn build(config: &EndpointConfig, created_at: i64, metrics: impl Fn(&str, &str) -> Arc<VariantMetrics>) -> Result<Self> {
+        let name = EndpointName::parse(&config.name)?;
+        let only = [VariantConfig { name: ONLY_VARIANT.to_owned(), weight: 1.0, stages: config.stages.clone() }];
+        let written = match (config.stages.is_empty(), config.variants.is_empty()) {
+            (false, true) => &only[..],
+            (true, false) => &config.variants,
+            _ => return Err(Error::invalid("an endpoint has either `stages` or `variants`, not both and not neither")),
+        };
+        if written.len() > VARIANTS_MAX {
+            return Err(Error::invalid(format!("an endpoint has at most {VARIANTS_MAX} variants")));
+        }
+        let mut variants: Vec<Variant> = Vec::new();
+        for variant in written {
+            let variant_name = EndpointName::parse(&variant.name)?;
+            if variants.iter().any(|other| *other.name == *variant_name.as_str()) {
+                return Err(Error::invalid(format!("variant `{variant_name}` is there twice")));
+            }
+            if !(variant.weight.is_finite() && variant.weight >= 0.0) {
+                return Err(Error::invalid(format!("variant `{variant_name}` has weight {}; weights are 0 or more", variant.weight)));
+            }
+            variants.push(Variant {
+                name: variant_name.as_str().into(),
+                weight: variant.weight,
+                stages: stages(&variant.stages).map_err(|error| error.within(format_args!("variant `{variant_name}`")))?,
+                metrics: metrics(name.as_str(), variant_name.as_str()),
+            });
+        }
+        let total_weight: f64 = variants.iter().map(|variant| variant.weight).sum();
+        if total_weight <= 0.0 {
+            return Err(Error::invalid("the weights of all variants are 0; give at least one a share"));
+        }
+        Ok(Self { arn: name.arn(), name, variants, created_at, total_weight, turn: AtomicU64::new(0) })
+    }
+
+    /// The variant that answers next: the one asked for, or one by weight. Multiples of the golden ratio spread turns
+    /// evenly, so even short runs keep the shares.
+    pub(super) fn pick(&self, asked: Option<&str>) -> Result<&Variant> {
+        if let Some(asked) = asked {
+            let found = self.variants.iter().find(|variant| *variant.name == *asked);
+            return found.ok_or_else(|| Error::invalid(format!("endpoint {} has no variant `{}`", self.name, crate::names::shown(asked))));
+        }
+        let mut left = 0.0;
+        if self.variants.len() > 1 {
+            #[expect(clippy::cast_precision_loss, reason = "53 bits are enough for a share")]
+            let share = (self.turn.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 53) as f64;
+            left = share * self.total_weight;
+        }
+        let by_weight = self.variants.iter().find(|variant| {
+            left -= variant.weight;
+            left < 0.0
+        });
+        by_weight.or(self.variants.first()).ok_or_else(|| Error::invalid(format!("endpoint {} has no variant", self.name)))
+    }
+
+    /// The endpoint as written, `variants` spelled out.
+    pub fn config(&self) -> EndpointConfig {
+        let stage = |stage: &Stage| match stage {
+            Stage::Fixed(path) => StageConfig { model: Some(path.to_string()), prefix: None, cache: None },
+            Stage::Multi { prefix, cached } => StageConfig {
+                model: None,
+                prefix: Some(prefix.to_string()),
+                cache: Some(if *cached { CacheSetting::Enabled } else { CacheSetting::Disabled }),
+            },
+        };
+        let variants = self.variants.iter().map(|variant| VariantConfig {
+            name: variant.name.to_string(),
+            weight: variant.weight,
+            stages: variant.stages.iter().map(stage).collect(),
+        });
+        EndpointConfig { name: self.name.to_string(), stages: Vec::new(), variants: variants.collect() }
+    }
+
+    /// Whether a stage always runs the model at `path`.
+    pub(super) fn needs(&self, path: &ModelPath) -> bool {
+        self.variants.iter().flat_map(|variant| &variant.stages).any(|stage| matches!(stage, Stage::Fixed(fixed) if fixed == path))
+    }
+}
+
+fn stages(written: &[StageConfig]) -> Result<Vec<Stage>> {
+    if written.is_empty() || written.len() > STAGES_MAX {
+        return Err(Error::invalid(format!("a pipeline has 1 to {STAGES_MAX} stages, this one {}", written.len())));
+    }
+    let mut stages = Vec::new();
+    for stage in written {
+        stages.push(match (&stage.model, &stage.prefix) {
+            (Some(_), None) if stage.cache.is_some() => {
+                return Err(Error::invalid("`modelCacheSetting` belongs to a stage with a `prefix`"));
+            }
+            (Some(model), None) => Stage::Fixed(ModelPath::parse(model)?),
+            (None, Some(prefix)) => Stage::Multi { prefix: Prefix::parse(prefix)?, cached: stage.cache != Some(CacheSetting::Disabled) },
+            _ => return Err(Error::invalid("a stage has either `model` or `prefix`")),
+        });
+    }
+    if stages.iter().filter(|stage| matches!(stage, Stage::Multi { .. })).count() > 1 {
+        return Err(Error::invalid("more than one multi-model stage in a pipeline; only one can take the caller's target model"));
+    }
+    Ok(stages)
+}
+
+impl Service {
+    /// Makes an endpoint.
+    ///
+    /// # Errors
+    /// Denied, malformed, a fixed model missing, the name taken.
+    pub fn create_endpoint(&self, caller: &Caller, config: &EndpointConfig) -> Result<Arc<Endpoint>> {
+        let name = EndpointName::parse(&config.name)?;
+        let permit = self.authorise(caller, "sagemaker:CreateEndpoint", &name.arn(), |_| ())?;
+        let endpoint = Endpoint::build(config, 0, |_, _| Arc::default())?;
+        for stage in endpoint.variants.iter().flat_map(|variant| &variant.stages) {
+            let arn = match stage {
+                Stage::Fixed(path) => path.arn(),
+                Stage::Multi { prefix, .. } => format!("arn:aws:s3:::{prefix}*"),
+            };
+            let _readable = self.authorise(caller, "s3:GetObject", &arn, |_| ())?;
+        }
+        let json = serde_json::to_string(&endpoint.config()).map_err(Error::internal)?;
+        self.change(&permit, caller, "sagemaker:CreateEndpoint", &endpoint.arn, |tx| {
+            for stage in endpoint.variants.iter().flat_map(|variant| &variant.stages) {
+                if let Stage::Fixed(path) = stage
+                    && models::pointer(tx, path)?.is_none()
+                {
+                    return Err(Error::invalid(format!("there is no model `{path}`; upload it first")));
+                }
+            }
+            kept::create(tx, &endpoint.name, &json)
+        })?;
+        self.snapshot.load().endpoint(name.as_str()).cloned().ok_or_else(|| Error::not_found(format!("endpoint `{name}` was deleted")))
+    }
+
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn endpoint(&self, caller: &Caller, name: &str) -> Result<Arc<Endpoint>> {
+        let name = EndpointName::parse(name)?;
+        let _permit = self.authorise(caller, "sagemaker:DescribeEndpoint", &name.arn(), |_| ())?;
+        let found = self.snapshot.load().endpoint(name.as_str()).cloned();
+        found.ok_or_else(|| Error::not_found(format!("there is no endpoint `{name}`")))
+    }
+
+    /// All endpoints, by name.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn endpoints(&self, caller: &Caller) -> Result<Vec<Arc<Endpoint>>> {
+        let _permit = self.authorise(caller, "sagemaker:ListEndpoints", "*", |_| ())?;
+        Ok(self.snapshot.load().endpoints())
+    }
+
+    /// Removes an endpoint. Its models stay.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn delete_endpoint(&self, caller: &Caller, name: &str) -> Result<()> {
+        let name = EndpointName::parse(name)?;
+        let permit = self.authorise(caller, "sagemaker:DeleteEndpoint", &name.arn(), |_| ())?;
+        self.change(&permit, caller, "sagemaker:DeleteEndpoint", &name.arn(), |tx| kept::delete(tx, &name))
+    }
+}

@@ -1,0 +1,359 @@
+//! The hot path: authorise, admit, find the models, decode, run the stages, encode, observe.
+//!
+//! Warm and small, all of it happens on the thread that took the request: no SQL, no lock held, no thread changed. A
+//! cold model or long work goes to the blocking pool. Every dialect calls [`Service::invoke`]; there is no second way to
+//! a model. Next: `catalog.rs` (paths to versions), `../cache.rs` (versions to models), `../runtime/pipeline.rs`.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Service;
+use super::catalog::Target;
+use super::endpoints::{Stage, Variant};
+use crate::artifact::Artifact;
+use crate::authn::Caller;
+use crate::cache::{Join, Lease};
+use crate::codec::payload::{Accept, Answer, Expect, decode};
+use crate::error::{Error, Kind, Result};
+use crate::names::{ACCOUNT, EndpointName, ModelPath, Version, shown};
+use crate::policy::Permit;
+use crate::runtime::{self, Model, pipeline, prepared};
+use crate::store::blobs::{BlobReader, CHUNK};
+use crate::store::models::Pointer;
+use crate::store::{blobs, models};
+
+/// Work estimated above this leaves the thread that takes requests.
+const LONG_NANOS: u64 = 200_000;
+
+/// A model in memory.
+#[derive(Debug)]
+pub struct Loaded(Box<dyn Model>);
+
+impl Deref for Loaded {
+    type Target = dyn Model;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref()
+    }
+}
+
+/// A request for predictions.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The endpoint's name.
+    pub endpoint: &'a str,
+    /// The model under the multi-model stage's prefix.
+    pub target_model: Option<&'a str>,
+    /// The variant, instead of one by weight.
+    pub target_variant: Option<&'a str>,
+    /// What the body is.
+    pub content_type: Option<&'a str>,
+    /// What the answer is to be.
+    pub accept: Option<&'a str>,
+    /// The rows.
+    pub body: &'a Bytes,
+}
+
+/// Predictions.
+#[derive(Debug)]
+pub struct Answered {
+    /// The encoded answer.
+    pub body: Vec<u8>,
+    /// What it is.
+    pub content_type: &'static str,
+    /// The variant that answered.
+    pub variant: Arc<str>,
+    /// The version of each stage's model, in order.
+    pub versions: Vec<Version>,
+    /// Microseconds waited for models.
+    pub load_micros: u64,
+    /// Microseconds of decode, predict and encode.
+    pub predict_micros: u64,
+}
+
+/// A stage with its model in hand.
+type Ready = (Arc<Target>, Lease<Loaded>);
+
+/// One of the predictions at once; gives its place back.
+struct Slot<'a>(&'a Service);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Service {
+    /// Answers a request for predictions.
+    ///
+    /// # Errors
+    /// Denied; [`Kind::Validation`] for a missing endpoint, model or malformed rows, as AWS has it; [`Kind::Model`];
+    /// [`Kind::Unavailable`] when full.
+    pub async fn invoke(self: &Arc<Self>, caller: &Caller, call: Call<'_>) -> Result<Answered> {
+        let started = Instant::now();
+        let snapshot = self.snapshot.load();
+        let found = snapshot.endpoint(call.endpoint);
+        let unknown_arn;
+        let arn = match found {
+            Some(endpoint) => endpoint.arn.as_str(),
+            // Asked before it is said whether the endpoint exists.
+            None => {
+                unknown_arn = EndpointName::parse(call.endpoint)?.arn();
+                unknown_arn.as_str()
+            }
+        };
+        let permit = self.authorise(caller, "sagemaker:InvokeEndpoint", arn, |context| {
+            if let Some(target) = call.target_model {
+                context.target_model(target);
+            }
+        })?;
+        let endpoint = found.cloned();
+        drop(snapshot);
+        let Some(endpoint) = endpoint else {
+            return Err(Error::invalid(format!("Endpoint {} of account {ACCOUNT} not found.", call.endpoint)));
+        };
+        let variant = endpoint.pick(call.target_variant)?;
+        variant.metrics.invocations.add();
+        caller.principal().metrics.invocations.add();
+        let result = self.answer(&permit, endpoint.name.as_str(), variant, call).await;
+        match &result {
+            Ok(answered) => {
+                variant.metrics.model_latency.observe(answered.predict_micros);
+                variant.metrics.overhead_latency.observe(micros(started).saturating_sub(answered.predict_micros));
+            }
+            Err(error) => {
+                caller.principal().metrics.errors.add();
+                match error.kind() {
+                    Kind::Internal | Kind::Unavailable => variant.metrics.errors_5xx.add(),
+                    Kind::Model => {
+                        variant.metrics.model_errors.add();
+                        variant.metrics.errors_4xx.add();
+                    }
+                    _ => variant.metrics.errors_4xx.add(),
+                }
+            }
+        }
+        result
+    }
+
+    async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
+        let accept = Accept::parse(call.accept)?;
+        let _slot = self.admit()?;
+        let started = Instant::now();
+        let places = places(endpoint, variant, call.target_model)?;
+        let (ready, load_micros) = match self.warm(&places) {
+            Some(ready) => {
+                variant.metrics.cache_hits.add();
+                (ready, 0)
+            }
+            None => {
+                let ready = self.cold(permit, &places, variant).await.map_err(missing_model)?;
+                let waited = micros(started);
+                variant.metrics.loading_wait.observe(waited);
+                (ready, waited)
+            }
+        };
+        for (target, _) in &ready {
+            target.metrics.invocations.add();
+        }
+        let versions = ready.iter().map(|(target, _)| target.pointer.version).collect();
+        let started = Instant::now();
+        let result = if estimate(&ready, call.body.len()) <= LONG_NANOS {
+            compute(&ready, call.content_type, call.body, accept)
+        } else {
+            let (ready, body, content_type) = (ready.clone(), call.body.clone(), call.content_type.map(str::to_owned));
+            blocking(move || compute(&ready, content_type.as_deref(), &body, accept)).await
+        };
+        if result.is_err() {
+            for (target, _) in &ready {
+                target.metrics.errors.add();
+            }
+        }
+        Ok(Answered {
+            body: result?,
+            content_type: accept.content_type(),
+            variant: variant.name.clone(),
+            versions,
+            load_micros,
+            predict_micros: micros(started),
+        })
+    }
+
+    /// A place among the predictions at once, or a refusal: nothing queues without bound.
+    fn admit(&self) -> Result<Slot<'_>> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let slot = Slot(self);
+        if before >= self.options.concurrency {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::new(Kind::Unavailable, "the server is at its limit of concurrent predictions; try again in a second"));
+        }
+        Ok(slot)
+    }
+
+    /// Every stage's model, if all are in memory.
+    fn warm(&self, places: &[Place]) -> Option<Vec<Ready>> {
+        let one = |place: &Place| {
+            let target = self.catalog.get(&place.path)?;
+            let lease = self.cache.get(&target.pointer.version)?;
+            Some((target, lease))
+        };
+        places.iter().map(one).collect()
+    }
+
+    async fn cold(self: &Arc<Self>, permit: &Permit, places: &[Place], variant: &Variant) -> Result<Vec<Ready>> {
+        let mut ready = Vec::with_capacity(places.len());
+        for place in places {
+            let mut attempt = self.model(permit, place, variant).await;
+            // Deleted or replaced between looking and loading: look once more.
+            if attempt.as_ref().is_err_and(|error| error.kind() == Kind::NotFound) {
+                attempt = self.model(permit, place, variant).await;
+            }
+            ready.push(attempt?);
+        }
+        Ok(ready)
+    }
+
+    async fn model(self: &Arc<Self>, _permit: &Permit, place: &Place, variant: &Variant) -> Result<Ready> {
+        let target = match self.catalog.get(&place.path) {
+            Some(target) => target,
+            None => {
+                let (service, path) = (self.clone(), place.path.clone());
+                blocking(move || service.look_up(&path)).await?
+            }
+        };
+        let named = |error: Error| {
+            if matches!(error.kind(), Kind::TooLarge | Kind::Internal) { error.within(format_args!("model `{}`", place.path)) } else { error }
+        };
+        let pointer = target.pointer.clone();
+        if !place.cached {
+            let service = self.clone();
+            let lease = blocking(move || service.cache.pass_through(pointer.weight as u64, || service.read_model(&pointer))).await;
+            return Ok((target, lease.map_err(named)?));
+        }
+        let lease = match self.cache.join(&target.pointer.version).map_err(named)? {
+            Join::Hit(lease) => Ok(lease),
+            Join::Wait(waiting) => waiting.await,
+            Join::Load(ticket) => {
+                let (service, metrics) = (self.clone(), variant.metrics.clone());
+                blocking(move || {
+                    let started = Instant::now();
+                    let lease = ticket.load(pointer.weight as u64, || service.read_model(&pointer));
+                    metrics.loading.observe(micros(started));
+                    lease
+                })
+                .await
+            }
+        };
+        Ok((target, lease.map_err(named)?))
+    }
+
+    /// Asks the store what a path points at, and remembers it.
+    pub(super) fn look_up(&self, path: &ModelPath) -> Result<Arc<Target>> {
+        let generation = self.catalog.generation();
+        let pointer = self.store.snapshot(|read| models::pointer(read, path))?;
+        let pointer = pointer.ok_or_else(|| Error::not_found(format!("there is no model `{path}`")))?;
+        let pointer = if pointer.prepared_format == prepared::FORMAT { pointer } else { self.prepare_again(&pointer)? };
+        let target = Arc::new(Target { metrics: self.metrics.model(path.as_str()), path: path.clone(), pointer });
+        self.catalog.remember(&target, generation);
+        Ok(target)
+    }
+
+    /// Reads a prepared form into a model.
+    pub(super) fn read_model(&self, pointer: &Pointer) -> Result<Loaded> {
+        self.store.snapshot(|read| {
+            let mut reader = BlobReader::open(read, pointer.prepared)?;
+            let length = reader.length();
+            runtime::load(&pointer.format, &mut reader, length).map(Loaded)
+        })
+    }
+
+    /// Makes a version's prepared form anew, for this build's format.
+    fn prepare_again(&self, pointer: &Pointer) -> Result<Pointer> {
+        let artifact = self.store.snapshot(|read| Artifact::read(BlobReader::open(read, pointer.artifact)?, self.options.archive))?;
+        let made = runtime::prepare(&artifact)?;
+        let summary = serde_json::to_string(&made.summary).map_err(Error::internal)?;
+        let blob = self.store.housekeeping(blobs::begin)?;
+        for (index, slice) in made.bytes.chunks(16 * CHUNK).enumerate() {
+            self.store.housekeeping(|tx| blobs::append(tx, blob, index * 16, slice))?;
+        }
+        self.store.housekeeping(|tx| models::replace_prepared(tx, pointer.version, blob, prepared::FORMAT, &summary, made.summary.weight))?;
+        let again = self.store.snapshot(|read| models::version_pointer(read, pointer.version))?;
+        again.ok_or_else(|| Error::not_found("the version was deleted a moment ago"))
+    }
+}
+
+/// Where a stage's model is.
+struct Place {
+    path: ModelPath,
+    cached: bool,
+}
+
+fn places(endpoint: &str, variant: &Variant, target: Option<&str>) -> Result<Vec<Place>> {
+    let multi = variant.stages.iter().any(|stage| matches!(stage, Stage::Multi { .. }));
+    if let Some(target) = target
+        && !multi
+    {
+        tracing::trace!(target, "a target model was named where none is taken");
+        return Err(Error::invalid(format!("Endpoint {endpoint} is not a multi-model endpoint and does not support target model header."))
+            .with_code("TARGET_MODEL_HEADER_NOT_SUPPORTED"));
+    }
+    let one = |stage: &Stage| match (stage, target) {
+        (Stage::Fixed(path), _) => Ok(Place { path: path.clone(), cached: true }),
+        (Stage::Multi { prefix, cached }, Some(target)) => Ok(Place { path: prefix.join(target)?, cached: *cached }),
+        (Stage::Multi { .. }, None) => Err(Error::invalid(format!(
+            "The request is missing a target model header; name the model of endpoint {endpoint} in X-Amzn-SageMaker-Target-Model."
+        ))),
+    };
+    variant.stages.iter().map(one).collect()
+}
+
+/// At the runtime a missing model is the request's fault, as AWS has it.
+fn missing_model(error: Error) -> Error {
+    if error.kind() == Kind::NotFound { error.as_kind(Kind::Validation) } else { error }
+}
+
+/// About how long decode, predict and encode take, in nanoseconds.
+fn estimate(ready: &[Ready], body: usize) -> u64 {
+    let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
+    // A value takes two bytes at least, and about six as written.
+    let rows = (body / (columns * 4)).max(1);
+    body as u64 * 10 + ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>()
+}
+
+fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], accept: Accept) -> Result<Vec<u8>> {
+    let Some((_, first)) = ready.first() else { return Err(Error::new(Kind::Internal, "a pipeline has no stage")) };
+    let schema = first.schema();
+    let expect = Expect {
+        features: schema.features,
+        names: &schema.names,
+        absent: schema.absent,
+        missing: schema.missing,
+        cells: pipeline::CELLS_MAX,
+    };
+    let input = decode(content_type, body, &expect)?;
+    let stages: Vec<(&str, &dyn Model)> = ready.iter().map(|(target, model)| (target.path.as_str(), &***model)).collect();
+    let output = pipeline::run(&stages, input)?;
+    Ok(accept.encode(&Answer { scores: &output.scores, list: output.list, labels: output.labels.as_deref() }))
+}
+
+/// Runs `work` on the blocking pool.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::internal(error)),
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&shown(self.path.as_str()))
+    }
+}

@@ -1,0 +1,121 @@
+//! API keys and AWS access keys: made, listed, disabled, removed.
+//!
+//! Next: `authn/token.rs`, which recognises them.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use super::Service;
+use crate::authn::directory::Key;
+use crate::authn::{Caller, Credential, new_api_key, new_aws_key_id};
+use crate::error::{Error, Kind, Result};
+use crate::names::{Name, Noun, shown};
+use crate::policy::{Kind as PolicyKind, Policy};
+use crate::store::keys::{self as kept, KeyKind};
+use crate::store::now;
+
+/// A new key. What is secret in it is shown once.
+#[derive(Debug, Clone)]
+pub enum Made {
+    /// A bearer key.
+    Api {
+        /// Its public part.
+        id: String,
+        /// The whole of it.
+        key: String,
+    },
+    /// An AWS access key.
+    Aws {
+        /// The access key id.
+        id: String,
+        /// The secret access key.
+        secret: String,
+    },
+}
+
+impl Service {
+    /// Makes a key of `user`.
+    ///
+    /// # Errors
+    /// Denied, no such user, a malformed policy, an expiry in the past.
+    pub fn create_key(&self, caller: &Caller, user: &str, kind: KeyKind, document: Option<&str>, expires_at: Option<i64>) -> Result<Made> {
+        let user = Name::parse(user)?;
+        let arn = Noun::User.arn(user.as_str());
+        let permit = self.authorise(caller, "iam:CreateAccessKey", &arn, |_| ())?;
+        self.guard(caller, Noun::User, user.as_str())?;
+        if matches!(caller.credential(), Credential::Key(_)) && !caller.grants().narrowing.is_empty() {
+            return Err(Error::new(Kind::Denied, "a key with a policy of its own cannot make keys, which would not have it; sign in instead"));
+        }
+        if let Some(document) = document {
+            Policy::parse(document, PolicyKind::Identity)?;
+        }
+        if expires_at.is_some_and(|end| end <= now()) {
+            return Err(Error::invalid("the key would have expired already; `expiresAt` counts seconds since 1970"));
+        }
+        let (made, id, hash) = match kind {
+            KeyKind::Api => {
+                let new = new_api_key()?;
+                (Made::Api { id: new.id.clone(), key: new.key }, new.id, Some(new.secret_hash))
+            }
+            KeyKind::Aws => {
+                let id = new_aws_key_id()?;
+                let secret: String = STANDARD_NO_PAD.encode(self.master.derive(&format!("aws {id}"))).chars().take(40).collect();
+                (Made::Aws { id: id.clone(), secret }, id, None)
+            }
+        };
+        self.change(&permit, caller, "iam:CreateAccessKey", &arn, |tx| kept::create(tx, &user, kind, &id, hash, document, expires_at))?;
+        Ok(made)
+    }
+
+    /// The keys of a user, or of all.
+    ///
+    /// # Errors
+    /// Denied, no such user.
+    pub fn keys(&self, caller: &Caller, user: Option<&str>) -> Result<Vec<Arc<Key>>> {
+        let _permit = self.authorise(caller, "iam:ListAccessKeys", &Noun::User.arn(user.unwrap_or("*")), |_| ())?;
+        let snapshot = self.snapshot.load();
+        let row = match user {
+            None => None,
+            Some(user) => {
+                let found = snapshot.directory.find(Noun::User, user);
+                Some(found.ok_or_else(|| Error::not_found(format!("there is no user `{}`", shown(user))))?.row)
+            }
+        };
+        Ok(snapshot.directory.keys(row).into_iter().cloned().collect())
+    }
+
+    fn own_key(&self, id: &str) -> Result<Arc<Key>> {
+        self.snapshot.load().directory.key(id).cloned().ok_or_else(|| Error::not_found(format!("there is no key `{}`", shown(id))))
+    }
+
+    /// Disables or enables a key.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn set_key_disabled(&self, caller: &Caller, id: &str, disabled: bool) -> Result<()> {
+        let (permit, arn) = self.authorise_key(caller, "iam:UpdateAccessKey", id)?;
+        self.change(&permit, caller, "iam:UpdateAccessKey", &arn, |tx| kept::set_disabled(tx, id, disabled))
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn delete_key(&self, caller: &Caller, id: &str) -> Result<()> {
+        let (permit, arn) = self.authorise_key(caller, "iam:DeleteAccessKey", id)?;
+        self.change(&permit, caller, "iam:DeleteAccessKey", &arn, |tx| kept::delete(tx, id))
+    }
+
+    /// A key is its user's; one that does not exist is asked for as anybody's, so that its absence is told only to those
+    /// who may know.
+    fn authorise_key(&self, caller: &Caller, action: &str, id: &str) -> Result<(crate::policy::Permit, String)> {
+        let key = self.own_key(id);
+        let arn = Noun::User.arn(key.as_ref().map_or("*", |key| key.user.name.as_str()));
+        let permit = self.authorise(caller, action, &arn, |_| ())?;
+        let key = key?;
+        self.guard(caller, Noun::User, &key.user.name)?;
+        Ok((permit, arn))
+    }
+}

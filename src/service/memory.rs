@@ -1,0 +1,155 @@
+//! What is in memory: inspection, pins, and the hot set that outlives a restart.
+//!
+//! Next: `../cache.rs`, which decides what goes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::thread;
+
+use super::Service;
+use crate::authn::Caller;
+use crate::cache::{Evicted, Inspected};
+use crate::error::{Error, Kind, Result};
+use crate::names::{ModelPath, Version};
+use crate::store::{loaded, models};
+
+/// Versions remembered as hot.
+const HOT: usize = 10_000;
+
+/// The cache as it is shown.
+#[derive(Debug)]
+pub struct Memory {
+    /// The most bytes.
+    pub budget: u64,
+    /// The bytes now.
+    pub used: u64,
+    /// Loads since the start.
+    pub loads: u64,
+    /// Evictions since the start.
+    pub evictions: u64,
+    /// What is loaded, most hits first, with the paths in use that point at it.
+    pub entries: Vec<(Inspected<Version>, Vec<String>)>,
+    /// The latest evictions, latest first.
+    pub evicted: Vec<Evicted<Version>>,
+    /// The pinned paths.
+    pub pins: Vec<String>,
+}
+
+impl Service {
+    /// What is in memory and what went.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn memory(&self, caller: &Caller) -> Result<Memory> {
+        let permit = self.authorise(caller, "rookery:DescribeCache", "*", |_| ())?;
+        let pins = self.store.read(&permit, loaded::pins)?;
+        let entries = self.cache.inspect();
+        let paths: HashMap<Version, Vec<String>> = self.store.read(&permit, |read| {
+            let mut paths = HashMap::new();
+            for entry in &entries {
+                paths.insert(entry.key, models::paths_of(read, entry.key)?);
+            }
+            Ok(paths)
+        })?;
+        let (loads, evictions) = self.cache.counts();
+        Ok(Memory {
+            budget: self.cache.budget(),
+            used: self.cache.used(),
+            loads,
+            evictions,
+            entries: entries.into_iter().map(|entry| (entry.clone(), paths.get(&entry.key).cloned().unwrap_or_default())).collect(),
+            evicted: self.cache.evictions(),
+            pins: pins.into_iter().map(|(path, _)| path).collect(),
+        })
+    }
+
+    /// Keeps a path's current version in memory whatever else needs the room, and loads it. Blocks.
+    ///
+    /// # Errors
+    /// Denied, not there; [`Kind::TooLarge`] when all pins together do not fit.
+    pub fn pin(&self, caller: &Caller, path: &ModelPath) -> Result<()> {
+        let permit = self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?;
+        let budget = self.cache.budget();
+        let epoch = self.store.write(&permit, |tx| {
+            loaded::pin(tx, path)?;
+            let mut total = 0;
+            let versions: HashSet<Version> = loaded::pins(tx)?.into_iter().map(|(_, version)| version).collect();
+            for version in versions {
+                total += models::version_pointer(tx, version)?.map_or(0, |pointer| pointer.weight as u64);
+            }
+            if total > budget {
+                return Err(Error::new(Kind::TooLarge, format!("all pinned models together take {total} bytes, the cache has {budget}")));
+            }
+            Ok(tx.epochs()?.models)
+        })?;
+        self.catalog.forget(path, epoch);
+        self.refresh_pins()?;
+        let target = self.look_up(path)?;
+        self.load_pointer(&target.pointer).map(drop)
+    }
+
+    /// Lets a path's version be evicted again.
+    ///
+    /// # Errors
+    /// Denied, not pinned.
+    pub fn unpin(&self, caller: &Caller, path: &ModelPath) -> Result<()> {
+        let permit = self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?;
+        let epoch = self.store.write(&permit, |tx| {
+            loaded::unpin(tx, path)?;
+            Ok(tx.epochs()?.models)
+        })?;
+        self.catalog.forget(path, epoch);
+        self.refresh_pins()
+    }
+
+    /// Tells the cache which versions are pinned now.
+    pub(super) fn refresh_pins(&self) -> Result<()> {
+        let pins = self.store.snapshot(loaded::pins)?;
+        self.cache.set_pins(pins.into_iter().map(|(_, version)| version).collect());
+        Ok(())
+    }
+
+    /// Loads in the background what is pinned and what was hot before the last stop, until the room is used.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the system gives no thread.
+    pub fn restore_hot(self: &Arc<Self>) -> Result<()> {
+        self.refresh_pins()?;
+        let (pins, hot) = self.store.snapshot(|read| Ok((loaded::pins(read)?, loaded::hot(read)?)))?;
+        let service = self.clone();
+        let run = move || {
+            let wanted = pins.into_iter().map(|(_, version)| version).chain(hot);
+            let mut count = 0;
+            for version in wanted {
+                let pointer = service.store.snapshot(|read| models::version_pointer(read, version));
+                let Ok(Some(pointer)) = pointer else { continue };
+                if service.cache.used() + pointer.weight as u64 > service.cache.budget() {
+                    break;
+                }
+                match service.load_pointer(&pointer) {
+                    Ok(_) => count += 1,
+                    Err(error) => tracing::warn!(%version, ?error, "a model that was hot could not be loaded again"),
+                }
+            }
+            if count > 0 {
+                tracing::info!(count, "loaded again what was in use before the stop");
+            }
+        };
+        thread::Builder::new().name("restore-hot".to_owned()).spawn(run).map_err(Error::internal)?;
+        Ok(())
+    }
+
+    /// Keeps what is hot now for the next start.
+    pub fn remember_hot(&self) {
+        let mut entries = self.cache.inspect();
+        entries.truncate(HOT);
+        let versions: Vec<Version> = entries.into_iter().map(|entry| entry.key).collect();
+        let kept = self.store.snapshot(loaded::hot);
+        if kept.is_ok_and(|kept| kept == versions) {
+            return;
+        }
+        if let Err(error) = self.store.housekeeping(|tx| loaded::set_hot(tx, &versions)) {
+            tracing::error!(?error, "the hot set could not be kept");
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Models: upload, list, show, history, rollback, delete.
+//!
+//! An upload streams into staged pieces, is prepared (which is where everything wrong with it is found), and becomes
+//! visible by one small transaction; refused or abandoned, nothing of it stays. Next: `invoke.rs`, which serves them.
+
+use std::sync::{Arc, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::Service;
+use super::invoke::Loaded;
+use crate::artifact::Artifact;
+use crate::authn::Caller;
+use crate::error::{Error, Kind, Result};
+use crate::names::{ModelPath, Version};
+use crate::policy::Permit;
+use crate::runtime::{self, Prepared, Summary, prepared};
+use crate::store::blobs::{self, BlobId, BlobReader, CHUNK};
+use crate::store::models::{self, Entry, NewVersion, Precondition};
+use crate::store::{Tx, audit};
+
+/// Bytes gathered before they are written out; a smaller artifact is written once, with its pointer.
+const BATCH: usize = 4 * CHUNK;
+/// The most bytes one transaction writes.
+const TRANSACTION: usize = 16 * CHUNK;
+/// An artifact larger than this waits for other large ones to be prepared.
+const LARGE: u64 = 16 << 20;
+/// The longest page of a list.
+pub const PAGE_MAX: usize = 1000;
+
+/// A model as it is listed.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Its path.
+    pub path: String,
+    /// The current version.
+    pub version: Version,
+    /// The artifact's bytes.
+    pub bytes: u64,
+    /// What it is.
+    pub summary: Summary,
+    /// Whether it is in memory now.
+    pub loaded: bool,
+    /// When the path first was published.
+    pub created_at: i64,
+    /// When it last was.
+    pub updated_at: i64,
+}
+
+/// What an upload or rollback came to.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Where.
+    pub path: ModelPath,
+    /// What.
+    pub version: Version,
+    /// Whether the path is new.
+    pub created: bool,
+    /// What it is.
+    pub summary: Summary,
+}
+
+/// An upload under way. Dropped unfinished, it leaves nothing.
+#[derive(Debug)]
+pub struct Upload {
+    service: Arc<Service>,
+    permit: Permit,
+    by: String,
+    path: ModelPath,
+    precondition: Precondition,
+    buffer: Vec<u8>,
+    staged: Option<BlobId>,
+    pieces: usize,
+    hash: Sha256,
+    total: u64,
+}
+
+impl Upload {
+    /// Takes the next bytes. Returns whether [`Upload::flush`] is due.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`] past the limit.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<bool> {
+        self.total += bytes.len() as u64;
+        let limit = self.service.options.upload;
+        if self.total > limit {
+            return Err(Error::new(Kind::TooLarge, format!("the artifact is larger than {limit} bytes, the most that can be uploaded")));
+        }
+        self.hash.update(bytes);
+        self.buffer.extend_from_slice(bytes);
+        Ok(self.buffer.len() >= BATCH)
+    }
+
+    /// Writes whole pieces out. Blocks.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn flush(&mut self) -> Result<()> {
+        let whole = self.buffer.len() / CHUNK * CHUNK;
+        self.write_out(whole)
+    }
+
+    fn write_out(&mut self, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let (staged, pieces) = (self.staged, self.pieces);
+        let bytes = self.buffer.get(..count).unwrap_or_default();
+        let blob = self.service.store.write(&self.permit, |tx| {
+            let blob = staged.map_or_else(|| blobs::begin(tx), Ok)?;
+            blobs::append(tx, blob, pieces, bytes)?;
+            Ok(blob)
+        })?;
+        self.staged = Some(blob);
+        self.pieces += count.div_ceil(CHUNK);
+        self.buffer.drain(..count);
+        Ok(())
+    }
+
+    /// Prepares and publishes what was uploaded. Blocks. When this returns `Ok`, the model is on disk and every later
+    /// request is answered by it.
+    ///
+    /// # Errors
+    /// The refusal, naming the member and the reason; [`Kind::Precondition`].
+    pub fn finish(mut self) -> Result<Published> {
+        if self.total == 0 {
+            return Err(Error::invalid("the body is empty; send the model file's bytes"));
+        }
+        if self.staged.is_some() {
+            self.write_out(self.buffer.len())?;
+        }
+        let version = Version(std::mem::take(&mut self.hash).finalize().into());
+        let made = self.prepare()?;
+        let (weight, budget) = (made.summary.weight, self.service.cache.budget());
+        if weight as u64 > budget {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("loaded, `{}` takes {weight} bytes and the server has {budget} for all models; raise --memory", self.path),
+            ));
+        }
+        let prepared = self.stage_large(&made.bytes)?;
+        let published = self.publish(version, &made, prepared);
+        match published {
+            // What was staged is pointed at now, or dropped as a duplicate.
+            Ok(_) => self.staged = None,
+            Err(_) => self.discard(prepared),
+        }
+        let created = published?;
+        Ok(Published { path: self.path.clone(), version, created, summary: made.summary })
+    }
+
+    fn prepare(&self) -> Result<Prepared> {
+        let service = &self.service;
+        let _turn = (self.total > LARGE).then(|| service.preparing.lock().unwrap_or_else(PoisonError::into_inner));
+        let limits = service.options.archive;
+        let artifact = match self.staged {
+            None => Artifact::read(self.buffer.as_slice(), limits)?,
+            Some(blob) => service.store.read(&self.permit, |read| Artifact::read(BlobReader::open(read, blob)?, limits))?,
+        };
+        runtime::prepare(&artifact)
+    }
+
+    /// Stages a prepared form too large for one transaction; a small one is written with the pointer.
+    fn stage_large(&self, bytes: &[u8]) -> Result<Option<BlobId>> {
+        if bytes.len() <= TRANSACTION {
+            return Ok(None);
+        }
+        let store = &self.service.store;
+        let blob = store.write(&self.permit, blobs::begin)?;
+        for (index, slice) in bytes.chunks(TRANSACTION).enumerate() {
+            store.write(&self.permit, |tx| blobs::append(tx, blob, index * (TRANSACTION / CHUNK), slice))?;
+        }
+        Ok(Some(blob))
+    }
+
+    fn publish(&self, version: Version, made: &Prepared, prepared: Option<BlobId>) -> Result<bool> {
+        let summary = serde_json::to_string(&made.summary).map_err(Error::internal)?;
+        let whole = |tx: &Tx<'_>, bytes: &[u8]| {
+            let blob = blobs::begin(tx)?;
+            blobs::append(tx, blob, 0, bytes)?;
+            Ok(blob)
+        };
+        let work = |tx: &Tx<'_>| {
+            let artifact = self.staged.map_or_else(|| whole(tx, &self.buffer), Ok)?;
+            let prepared = prepared.map_or_else(|| whole(tx, &made.bytes), Ok)?;
+            models::create_version(
+                tx,
+                &NewVersion {
+                    version,
+                    artifact,
+                    prepared,
+                    prepared_format: prepared::FORMAT,
+                    format: &made.summary.format,
+                    summary: &summary,
+                    weight: made.summary.weight,
+                },
+            )?;
+            models::publish(tx, &self.path, version, &self.by, self.precondition, self.service.options.keep_versions)
+        };
+        self.service.change_model(&self.permit, &self.by, "s3:PutObject", &self.path, work)
+    }
+
+    fn discard(&self, blob: Option<BlobId>) {
+        let Some(blob) = blob else { return };
+        if let Err(error) = self.service.store.write(&self.permit, |tx| blobs::discard(tx, blob)) {
+            tracing::warn!(?error, "what a refused upload staged is left for the sweep");
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let staged = self.staged.take();
+        self.discard(staged);
+    }
+}
+
+impl Service {
+    /// A write that moves a model pointer: nothing remembered about the path outlives it.
+    fn change_model<T>(
+        &self,
+        permit: &Permit,
+        by: &str,
+        action: &str,
+        path: &ModelPath,
+        work: impl FnOnce(&Tx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (done, epoch) = self.store.write(permit, |tx| {
+            let done = work(tx)?;
+            audit::record(tx, by, action, &path.arn())?;
+            Ok((done, tx.epochs()?.models))
+        })?;
+        self.catalog.forget(path, epoch);
+        tracing::info!(target: "rookery::audit", principal = by, action, resource = path.arn(), "changed");
+        self.refresh_pins()?;
+        Ok(done)
+    }
+
+    /// Begins an upload to `path`.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn upload(self: &Arc<Self>, caller: &Caller, path: ModelPath, precondition: Precondition) -> Result<Upload> {
+        let permit = self.authorise(caller, "s3:PutObject", &path.arn(), |_| ())?;
+        Ok(Upload {
+            service: self.clone(),
+            permit,
+            by: caller.principal().arn.clone(),
+            path,
+            precondition,
+            buffer: Vec::new(),
+            staged: None,
+            pieces: 0,
+            hash: Sha256::new(),
+            total: 0,
+        })
+    }
+
+    fn shown(&self, listed: models::Listed) -> Result<Shown> {
+        Ok(Shown {
+            loaded: self.cache.contains(&listed.version),
+            summary: serde_json::from_str(&listed.summary).map_err(Error::internal)?,
+            path: listed.path,
+            version: listed.version,
+            bytes: listed.bytes,
+            created_at: listed.created_at,
+            updated_at: listed.updated_at,
+        })
+    }
+
+    /// Up to `count` models under `prefix` after the path `after`, in path order.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn models(&self, caller: &Caller, prefix: &str, after: &str, count: usize) -> Result<Vec<Shown>> {
+        let collection = prefix.split('/').next().filter(|first| !first.is_empty() && prefix.contains('/')).unwrap_or("*");
+        let permit = self.authorise(caller, "s3:ListBucket", &format!("arn:aws:s3:::{collection}"), |context| {
+            context.set("s3:prefix", vec![prefix.split_once('/').map_or(prefix, |(_, rest)| rest).to_owned().into()]);
+        })?;
+        let listed = self.store.read(&permit, |read| models::list(read, prefix, after, count.min(PAGE_MAX)))?;
+        listed.into_iter().map(|one| self.shown(one)).collect()
+    }
+
+    /// One model.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn model_shown(&self, caller: &Caller, path: &ModelPath) -> Result<Shown> {
+        let permit = self.authorise(caller, "s3:GetObject", &path.arn(), |_| ())?;
+        let found = self.store.read(&permit, |read| models::show(read, path))?;
+        self.shown(found.ok_or_else(|| no_model(path))?)
+    }
+
+    /// What a path has pointed at, latest first.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn model_history(&self, caller: &Caller, path: &ModelPath) -> Result<Vec<Entry>> {
+        let permit = self.authorise(caller, "s3:GetObject", &path.arn(), |_| ())?;
+        let entries = self.store.read(&permit, |read| models::history(read, path))?;
+        if entries.is_empty() { Err(no_model(path)) } else { Ok(entries) }
+    }
+
+    /// Points a path back at `version`, or at the one before the current.
+    ///
+    /// # Errors
+    /// Denied, not there, nothing earlier kept.
+    pub fn roll_back(&self, caller: &Caller, path: &ModelPath, version: Option<Version>) -> Result<Published> {
+        let permit = self.authorise(caller, "s3:PutObject", &path.arn(), |_| ())?;
+        let keep = self.options.keep_versions;
+        let by = caller.principal().arn.clone();
+        let version = self.change_model(&permit, &by, "s3:PutObject", path, |tx| {
+            let entries = models::history(tx, path)?;
+            let current = entries.iter().find(|entry| entry.current).ok_or_else(|| no_model(path))?;
+            let wanted = match version {
+                Some(wanted) => entries.iter().find(|entry| entry.version == wanted),
+                None => entries.iter().find(|entry| entry.seq < current.seq && entry.version != current.version),
+            };
+            let wanted = wanted.ok_or_else(|| Error::not_found(format!("no such earlier version of `{path}` is kept")))?.version;
+            models::publish(tx, path, wanted, &by, Precondition::Present, keep)?;
+            Ok(wanted)
+        })?;
+        let summary = self.model_shown_unasked(&permit, path)?;
+        Ok(Published { path: path.clone(), version, created: false, summary })
+    }
+
+    fn model_shown_unasked(&self, permit: &Permit, path: &ModelPath) -> Result<Summary> {
+        let found = self.store.read(permit, |read| models::show(read, path))?.ok_or_else(|| no_model(path))?;
+        serde_json::from_str(&found.summary).map_err(Error::internal)
+    }
+
+    /// Removes a path and the versions only it had.
+    ///
+    /// # Errors
+    /// Denied, not there; [`Kind::Conflict`] while an endpoint always runs it.
+    pub fn delete_model(&self, caller: &Caller, path: &ModelPath, precondition: Precondition) -> Result<()> {
+        let permit = self.authorise(caller, "s3:DeleteObject", &path.arn(), |_| ())?;
+        if let Some(endpoint) = self.snapshot.load().endpoints().iter().find(|endpoint| endpoint.needs(path)) {
+            return Err(Error::conflict(format!("endpoint `{}` runs `{path}`; delete the endpoint first", endpoint.name)));
+        }
+        let by = caller.principal().arn.clone();
+        self.change_model(&permit, &by, "s3:DeleteObject", path, |tx| models::delete(tx, path, precondition))
+    }
+
+    /// Loads what a path points at, ahead of its first call. Returns whether it was loaded already. Blocks.
+    ///
+    /// # Errors
+    /// Denied, not there, no room.
+    pub fn load_model(&self, caller: &Caller, path: &ModelPath) -> Result<bool> {
+        let _permit = self.authorise(caller, "rookery:LoadModel", &path.arn(), |_| ())?;
+        let target = self.look_up(path)?;
+        self.load_pointer(&target.pointer)
+    }
+
+    pub(super) fn load_pointer(&self, pointer: &models::Pointer) -> Result<bool> {
+        match self.cache.join(&pointer.version)? {
+            crate::cache::Join::Load(ticket) => {
+                ticket.load(pointer.weight as u64, || -> Result<Loaded> { self.read_model(pointer) }).map(|_| false)
+            }
+            _ => Ok(true),
+        }
+    }
+}
+
+fn no_model(path: &ModelPath) -> Error {
+    Error::not_found(format!("there is no model `{path}`"))
+}

@@ -1,0 +1,74 @@
+//! Managed policies: documents that several principals share.
+//!
+//! Next: `principals.rs`, which attaches them.
+
+use std::sync::Arc;
+
+use super::Service;
+use super::principals::within_boundary;
+use crate::authn::Caller;
+use crate::authn::directory::Managed;
+use crate::error::{Error, Kind, Result};
+use crate::names::{Name, Noun};
+use crate::policy::{Kind as PolicyKind, Policy};
+use crate::store::policies as kept;
+
+impl Service {
+    /// Makes a managed policy or gives it a new document. Returns whether it is new.
+    ///
+    /// # Errors
+    /// Denied, malformed, or the caller's own boundary.
+    pub fn put_policy(&self, caller: &Caller, name: &str, document: &str) -> Result<bool> {
+        let name = Name::parse(name)?;
+        let arn = Noun::Policy.arn(name.as_str());
+        let snapshot = self.snapshot.load_full();
+        let exists = snapshot.directory.managed(name.as_str()).is_some();
+        let action = if exists { "iam:CreatePolicyVersion" } else { "iam:CreatePolicy" };
+        let permit = self.authorise(caller, action, &arn, |_| ())?;
+        Policy::parse(document, PolicyKind::Identity)?;
+        if caller.principal().boundary.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name.as_str())) {
+            return Err(Error::new(Kind::Denied, format!("`{name}` is your own permissions boundary; ask an administrator without one")));
+        }
+        // A new document reaches whoever has the policy, so a bounded caller must be free to manage all of them.
+        let has = |attached: &[String]| attached.iter().any(|policy| policy.eq_ignore_ascii_case(name.as_str()));
+        for noun in [Noun::User, Noun::Role] {
+            let holders = snapshot.directory.all(noun).into_iter().filter(|one| has(&one.attached));
+            within_boundary(caller, holders.map(|one| one.boundary.as_deref()))?;
+        }
+        for group in snapshot.directory.all(Noun::Group).into_iter().filter(|one| has(&one.attached)) {
+            self.guard(caller, Noun::Group, &group.name)?;
+        }
+        self.change(&permit, caller, action, &arn, |tx| kept::put(tx, &name, document))
+    }
+
+    /// One managed policy.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn policy(&self, caller: &Caller, name: &str) -> Result<Arc<Managed>> {
+        let name = Name::parse(name)?;
+        let _permit = self.authorise(caller, "iam:GetPolicy", &Noun::Policy.arn(name.as_str()), |_| ())?;
+        let found = self.snapshot.load().directory.managed(name.as_str()).cloned();
+        found.ok_or_else(|| Error::not_found(format!("there is no policy `{name}`")))
+    }
+
+    /// All managed policies, by name.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn policies(&self, caller: &Caller) -> Result<Vec<Arc<Managed>>> {
+        let _permit = self.authorise(caller, "iam:ListPolicies", &Noun::Policy.arn("*"), |_| ())?;
+        Ok(self.snapshot.load().directory.all_managed().into_iter().cloned().collect())
+    }
+
+    /// Removes a managed policy nobody has.
+    ///
+    /// # Errors
+    /// Denied, not there, in use.
+    pub fn delete_policy(&self, caller: &Caller, name: &str) -> Result<()> {
+        let name = Name::parse(name)?;
+        let arn = Noun::Policy.arn(name.as_str());
+        let permit = self.authorise(caller, "iam:DeletePolicy", &arn, |_| ())?;
+        self.change(&permit, caller, "iam:DeletePolicy", &arn, |tx| kept::delete(tx, &name))
+    }
+}

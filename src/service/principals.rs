@@ -1,0 +1,290 @@
+//! Users, groups and roles: who they are and what is attached to them.
+//!
+//! A caller who is bounded by a permissions boundary can hand out no more than it: whom they make gets the same
+//! boundary, and they can touch only principals that have it. The rest of the rules are `iam:` actions in policies.
+//! Next: `policies.rs` for managed policies, `access.rs` for how a write becomes visible.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Service;
+use crate::authn::directory::{ADMINISTRATOR_DOCUMENT, Directory, Principal};
+use crate::authn::{Caller, hash_password, random};
+use crate::error::{Error, Kind, Result};
+use crate::names::{Name, Noun};
+use crate::policy::{Kind as PolicyKind, Permit, Policy};
+use crate::store::principals::{self as kept, NewPrincipal};
+use crate::store::{Tx, policies};
+
+/// The managed policy that makes an administrator.
+pub const ADMINISTRATOR: &str = "AdministratorAccess";
+
+/// A principal to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewOne<'a> {
+    /// Users: a password, if they sign in with one.
+    pub password: Option<&'a str>,
+    /// Users: everything is allowed.
+    pub administrator: bool,
+    /// Tags.
+    pub tags: HashMap<String, String>,
+    /// The managed policy that bounds it.
+    pub boundary: Option<&'a str>,
+    /// Roles: who may assume it.
+    pub trust: Option<&'a str>,
+}
+
+/// A change to a principal.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// Users: a new password, or none. Ends every token and session.
+    Password(Option<&'a str>),
+    /// Users: may not sign in. Ends every token and session.
+    Disabled(bool),
+    /// New tags instead of the old.
+    Tags(&'a HashMap<String, String>),
+    /// A boundary, or none.
+    Boundary(Option<&'a str>),
+    /// Attaches a managed policy.
+    Attach(&'a str),
+    /// Detaches a managed policy.
+    Detach(&'a str),
+    /// Sets an inline policy: name and document.
+    PutInline(&'a str, &'a str),
+    /// Removes an inline policy.
+    DeleteInline(&'a str),
+    /// Groups: adds a user.
+    AddMember(&'a str),
+    /// Groups: removes a user.
+    RemoveMember(&'a str),
+}
+
+impl Change<'_> {
+    fn action(self, noun: Noun) -> String {
+        let title = title(noun);
+        match self {
+            Self::Password(_) => "iam:UpdateLoginProfile".to_owned(),
+            Self::Disabled(_) => format!("iam:Update{title}"),
+            Self::Tags(_) => format!("iam:Tag{title}"),
+            Self::Boundary(Some(_)) => format!("iam:Put{title}PermissionsBoundary"),
+            Self::Boundary(None) => format!("iam:Delete{title}PermissionsBoundary"),
+            Self::Attach(_) => format!("iam:Attach{title}Policy"),
+            Self::Detach(_) => format!("iam:Detach{title}Policy"),
+            Self::PutInline(..) => format!("iam:Put{title}Policy"),
+            Self::DeleteInline(_) => format!("iam:Delete{title}Policy"),
+            Self::AddMember(_) => "iam:AddUserToGroup".to_owned(),
+            Self::RemoveMember(_) => "iam:RemoveUserFromGroup".to_owned(),
+        }
+    }
+
+    fn fits(self, noun: Noun) -> Result<()> {
+        let fits = match self {
+            Self::Password(_) | Self::Disabled(_) => noun == Noun::User,
+            Self::AddMember(_) | Self::RemoveMember(_) => noun == Noun::Group,
+            Self::Tags(_) | Self::Boundary(_) => noun != Noun::Group,
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(Error::invalid(format!("a {} has no such setting", noun.word()))) }
+    }
+}
+
+fn title(noun: Noun) -> &'static str {
+    match noun {
+        Noun::User => "User",
+        Noun::Group => "Group",
+        Noun::Role => "Role",
+        Noun::Policy => "Policy",
+    }
+}
+
+/// Refuses a bounded caller what would reach beyond its boundary: every one of `touched` must have the same.
+pub(super) fn within_boundary<'a>(caller: &Caller, mut touched: impl Iterator<Item = Option<&'a str>>) -> Result<()> {
+    let Some(own) = caller.principal().boundary.as_deref() else { return Ok(()) };
+    if touched.all(|boundary| boundary.is_some_and(|boundary| boundary.eq_ignore_ascii_case(own))) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Denied,
+        format!("your permissions boundary `{own}` lets you manage only users and roles that it bounds too; ask an administrator without a boundary"),
+    ))
+}
+
+impl Service {
+    /// Asks for an `iam:` action on a principal, telling the policy its boundary.
+    fn authorise_principal(&self, caller: &Caller, action: &str, noun: Noun, name: &str, change: Option<Change<'_>>) -> Result<Permit> {
+        let snapshot = self.snapshot.load();
+        let found = snapshot.directory.find(noun, name);
+        let boundary = match change {
+            Some(Change::Boundary(Some(boundary))) => Some(boundary.to_owned()),
+            _ => found.and_then(|principal| principal.boundary.clone()),
+        };
+        self.authorise(caller, action, &noun.arn(name), |context| {
+            if let Some(boundary) = boundary {
+                context.permissions_boundary(Noun::Policy.arn(&boundary));
+            }
+            if let Some(Change::Attach(policy) | Change::Detach(policy)) = change {
+                context.policy_arn(Noun::Policy.arn(policy));
+            }
+        })
+    }
+
+    /// Makes a user, group or role.
+    ///
+    /// # Errors
+    /// Denied, malformed, the name taken.
+    pub fn create_principal(&self, caller: &Caller, noun: Noun, name: &str, new: &NewOne<'_>) -> Result<Arc<Principal>> {
+        let name = Name::parse(name)?;
+        let action = format!("iam:Create{}", title(noun));
+        let boundary = new.boundary.map(str::to_owned).or_else(|| caller.principal().boundary.clone().filter(|_| noun != Noun::Group));
+        let arn = noun.arn(name.as_str());
+        let permit = self.authorise(caller, &action, &arn, |context| {
+            if let Some(boundary) = &boundary {
+                context.permissions_boundary(Noun::Policy.arn(boundary));
+            }
+        })?;
+        within_boundary(caller, [boundary.as_deref()].into_iter().filter(|_| noun != Noun::Group))?;
+        if new.administrator {
+            let policy = Noun::Policy.arn(ADMINISTRATOR);
+            let _attach = self.authorise(caller, "iam:AttachUserPolicy", &arn, |context| context.policy_arn(policy))?;
+        }
+        if noun != Noun::User && (new.password.is_some() || new.administrator) {
+            return Err(Error::invalid(format!("a {} has no password and cannot be made administrator; attach a policy", noun.word())));
+        }
+        if let Some(trust) = new.trust {
+            Policy::parse(trust, PolicyKind::Trust)?;
+        }
+        if (noun == Noun::Role) != new.trust.is_some() {
+            return Err(Error::invalid("a role has a trust policy (who may assume it), a user and a group have none"));
+        }
+        let password_hash = new.password.map(hash_password).transpose()?;
+        let tags = Self::tags_json(&new.tags)?;
+        let boundary = boundary.as_deref().map(Name::parse).transpose()?;
+        let unique_id = unique_id(noun)?;
+        self.change(&permit, caller, &action, &arn, |tx| {
+            kept::create(
+                tx,
+                &NewPrincipal {
+                    noun,
+                    name: &name,
+                    unique_id: &unique_id,
+                    tags: &tags,
+                    boundary: boundary.as_ref(),
+                    trust: new.trust,
+                    password_hash: password_hash.as_deref(),
+                },
+            )?;
+            if new.administrator { make_administrator(tx, &name) } else { Ok(()) }
+        })?;
+        self.found(noun, name.as_str())
+    }
+
+    fn found(&self, noun: Noun, name: &str) -> Result<Arc<Principal>> {
+        let found = self.snapshot.load().directory.find(noun, name).cloned();
+        found.ok_or_else(|| Error::not_found(format!("there is no {} `{}`", noun.word(), crate::names::shown(name))))
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn principal(&self, caller: &Caller, noun: Noun, name: &str) -> Result<Arc<Principal>> {
+        let name = Name::parse(name)?;
+        let _permit = self.authorise(caller, &format!("iam:Get{}", title(noun)), &noun.arn(name.as_str()), |_| ())?;
+        self.found(noun, name.as_str())
+    }
+
+    /// All of a kind, by name.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn principals(&self, caller: &Caller, noun: Noun) -> Result<Vec<Arc<Principal>>> {
+        let _permit = self.authorise(caller, &format!("iam:List{}s", title(noun)), &noun.arn("*"), |_| ())?;
+        Ok(self.snapshot.load().directory.all(noun).into_iter().cloned().collect())
+    }
+
+    /// Removes one, with its inline policies, keys, sessions and memberships.
+    ///
+    /// # Errors
+    /// Denied, not there, the last administrator.
+    pub fn delete_principal(&self, caller: &Caller, noun: Noun, name: &str) -> Result<()> {
+        let name = Name::parse(name)?;
+        let action = format!("iam:Delete{}", title(noun));
+        let permit = self.authorise_principal(caller, &action, noun, name.as_str(), None)?;
+        self.guard(caller, noun, name.as_str())?;
+        self.change(&permit, caller, &action, &noun.arn(name.as_str()), |tx| kept::delete(tx, noun, &name))
+    }
+
+    /// For a bounded caller: the principal, and of a group every member, must be bounded alike.
+    pub(super) fn guard(&self, caller: &Caller, noun: Noun, name: &str) -> Result<()> {
+        let snapshot = self.snapshot.load();
+        let directory: &Directory = &snapshot.directory;
+        let Some(found) = directory.find(noun, name) else { return Ok(()) };
+        if noun == Noun::Group {
+            let members = found.groups.iter().filter_map(|user| directory.find(Noun::User, user));
+            return within_boundary(caller, members.map(|user| user.boundary.as_deref()));
+        }
+        within_boundary(caller, [found.boundary.as_deref()].into_iter())
+    }
+
+    /// Carries out one change to one of them.
+    ///
+    /// # Errors
+    /// Denied, not there, malformed, the last administrator.
+    pub fn change_principal(&self, caller: &Caller, noun: Noun, name: &str, change: Change<'_>) -> Result<()> {
+        let name = Name::parse(name)?;
+        change.fits(noun)?;
+        let action = change.action(noun);
+        let permit = self.authorise_principal(caller, &action, noun, name.as_str(), Some(change))?;
+        self.guard(caller, noun, name.as_str())?;
+        if let Change::AddMember(user) = change {
+            self.guard(caller, Noun::User, user)?;
+        }
+        if let Change::Boundary(boundary) = change {
+            within_boundary(caller, [boundary].into_iter())?;
+        }
+        if let Change::PutInline(_, document) = change {
+            Policy::parse(document, PolicyKind::Identity)?;
+        }
+        let hash = match change {
+            Change::Password(Some(password)) => Some(hash_password(password)?),
+            _ => None,
+        };
+        let resource = noun.arn(name.as_str());
+        self.change(&permit, caller, &action, &resource, |tx| match change {
+            Change::Password(_) => kept::set_password(tx, &name, hash.as_deref()),
+            Change::Disabled(disabled) => kept::set_disabled(tx, &name, disabled),
+            Change::Tags(tags) => kept::set_tags(tx, noun, &name, &Self::tags_json(tags)?),
+            Change::Boundary(boundary) => kept::set_boundary(tx, noun, &name, boundary.map(Name::parse).transpose()?.as_ref()),
+            Change::Attach(policy) => kept::attach(tx, noun, &name, &Name::parse(policy)?),
+            Change::Detach(policy) => kept::detach(tx, noun, &name, &Name::parse(policy)?),
+            Change::PutInline(policy, document) => kept::put_inline(tx, noun, &name, &Name::parse(policy)?, document),
+            Change::DeleteInline(policy) => kept::delete_inline(tx, noun, &name, &Name::parse(policy)?),
+            Change::AddMember(user) => kept::add_member(tx, &name, &Name::parse(user)?),
+            Change::RemoveMember(user) => kept::remove_member(tx, &name, &Name::parse(user)?),
+        })
+    }
+}
+
+/// Attaches the policy that allows everything, making it on first use.
+fn make_administrator(tx: &Tx<'_>, user: &Name) -> Result<()> {
+    let policy = Name::parse(ADMINISTRATOR)?;
+    if policies::all(tx)?.iter().all(|managed| managed.name != ADMINISTRATOR) {
+        policies::put(tx, &policy, ADMINISTRATOR_DOCUMENT)?;
+    }
+    kept::attach(tx, Noun::User, user, &policy)
+}
+
+/// `aws:userid`, as AWS shapes it: a kind's prefix and 16 characters.
+fn unique_id(noun: Noun) -> Result<String> {
+    let prefix = match noun {
+        Noun::User => "AIDA",
+        Noun::Group => "AGPA",
+        Noun::Role => "AROA",
+        Noun::Policy => "ANPA",
+    };
+    let mut id = prefix.to_owned();
+    for byte in random::<16>()? {
+        id.push(char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".get(usize::from(byte % 32)).copied().unwrap_or(b'A')));
+    }
+    Ok(id)
+}
