@@ -1,6 +1,21 @@
-//! Tests through the door. One binary, one module per subject.
+//! Tests through the door: the real binary, a temporary database, a free port. One module per subject.
 
-#![expect(clippy::float_cmp, clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "tests compare exact values and count small things")]
+#![expect(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "tests compare exact values and count small things"
+)]
 
+mod concurrency;
+mod console;
+mod durability;
+mod goldens;
+mod identity;
+mod layers;
+mod payloads;
 mod policy;
+mod support;
+mod uploads;
+mod walk;
 mod xgboost;
