@@ -68,7 +68,7 @@ fn imports(code: &str) -> Vec<String> {
 #[test]
 fn no_module_imports_from_a_higher_layer() {
     let layers = layers();
-    assert!(layers.len() > 15 && layers["error"] == 0 && layers["cli"] == 8, "{layers:?}");
+    assert!(layers.len() >= 15 && layers["error"] == 0 && layers["cli"] == 8, "{layers:?}");
     let mut upward = Vec::new();
     for (name, module, text) in all().into_iter().filter(|(_, module, _)| module != "lib" && module != "main") {
         let own = *layers.get(&module).unwrap_or_else(|| panic!("`{module}` is in no layer of lib.rs"));

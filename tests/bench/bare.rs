@@ -1,0 +1,39 @@
+//! The yardstick: a bare actix handler with the same body, model and tree walk, and nothing else.
+//!
+//! No credential, no policy, no cache, no header beyond the content type. `bare MODEL` prints its address. Started by
+//! `tests/bench/run`.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool, started by a script")]
+
+use std::sync::Arc;
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use rookery::artifact::{Artifact, Limits};
+use rookery::codec::payload::{Accept, Answer, Expect, decode};
+use rookery::runtime::{self, Model, pipeline};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+async fn predict(body: web::Bytes, model: web::Data<Arc<dyn Model>>) -> HttpResponse {
+    let schema = model.schema();
+    let expect =
+        Expect { features: schema.features, names: &schema.names, absent: schema.absent, missing: schema.missing, cells: pipeline::CELLS_MAX };
+    let input = decode(Some("text/csv"), &body, &expect).unwrap();
+    let output = pipeline::run(&[("bare", model.get_ref().as_ref())], input).unwrap();
+    let answer = Answer { scores: &output.scores, list: output.list, labels: output.labels.as_deref() };
+    HttpResponse::Ok().content_type("application/json").body(Accept::Json.encode(&answer))
+}
+
+#[actix_web::main]
+async fn main() -> std::io::Result<()> {
+    let path = std::env::args().nth(1).unwrap();
+    let artifact = Artifact::read(std::fs::File::open(path)?, Limits::default()).unwrap();
+    let prepared = runtime::prepare(&artifact).unwrap();
+    let length = prepared.bytes.len() as u64;
+    let model: Arc<dyn Model> = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), length).unwrap().into();
+    let model = web::Data::new(model);
+    let server = HttpServer::new(move || App::new().app_data(model.clone()).route("/endpoints/{name}/invocations", web::post().to(predict)));
+    let server = server.bind("127.0.0.1:0")?;
+    println!("listening on http://{}", server.addrs()[0]);
+    server.run().await
+}
