@@ -51,7 +51,7 @@ pub enum Credential {
     /// A token from a login.
     Token {
         /// Its id.
-        id: String,
+        id: Arc<str>,
         /// When it ends, in seconds since 1970.
         expires_at: i64,
     },

@@ -38,12 +38,18 @@ struct Claims {
     generation: i64,
 }
 
+/// Claims whose signature has held.
+struct Checked {
+    claims: Claims,
+    id: Arc<str>,
+}
+
 /// Makes and checks tokens.
 pub struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
-    remembered: RwLock<HashMap<Box<str>, Arc<Claims>>>,
+    remembered: RwLock<HashMap<Box<str>, Arc<Checked>>>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -99,20 +105,21 @@ impl Tokens {
         Ok(Issued { token, expires_at: claims.exp })
     }
 
-    fn claims(&self, token: &str) -> Option<Arc<Claims>> {
-        if let Some(claims) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(token) {
-            return Some(claims.clone());
+    fn check(&self, token: &str) -> Option<Arc<Checked>> {
+        if let Some(checked) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(token) {
+            return Some(checked.clone());
         }
         if token.len() > TOKEN_MAX {
             return None;
         }
-        let claims = Arc::new(decode::<Claims>(token, &self.decoding, &self.validation).ok()?.claims);
+        let claims = decode::<Claims>(token, &self.decoding, &self.validation).ok()?.claims;
+        let checked = Arc::new(Checked { id: claims.jti.as_str().into(), claims });
         let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(token.into(), claims.clone());
-        Some(claims)
+        remembered.insert(token.into(), checked.clone());
+        Some(checked)
     }
 }
 
@@ -149,9 +156,10 @@ pub(super) fn api_key(_tokens: &Tokens, directory: &Directory, evidence: &Eviden
 /// `Authorization: Bearer <JWT>`.
 pub(super) fn jwt(tokens: &Tokens, directory: &Directory, evidence: &Evidence<'_>, now: i64) -> Answer {
     let Some(token) = bearer(evidence) else { return Answer::NotAsked };
-    let Some(claims) = tokens.claims(token) else {
+    let Some(checked) = tokens.check(token) else {
         return Answer::Failed(refused("the token is not one of this server; sign in again at POST /api/v1/login"));
     };
+    let claims = &checked.claims;
     if claims.exp <= now || claims.nbf > now {
         return Answer::Failed(refused("the token has expired; sign in again at POST /api/v1/login"));
     }
@@ -159,7 +167,7 @@ pub(super) fn jwt(tokens: &Tokens, directory: &Directory, evidence: &Evidence<'_
         Some(user) if !user.disabled && user.generation == claims.generation && !directory.is_revoked(&claims.jti) => Answer::Known(Proven {
             principal: user.clone(),
             narrowed: None,
-            credential: Credential::Token { id: claims.jti.clone(), expires_at: claims.exp },
+            credential: Credential::Token { id: checked.id.clone(), expires_at: claims.exp },
             issued_at: Some(claims.iat),
         }),
         _ => Answer::Failed(refused("the token was ended by a sign-out, a password change or an administrator; sign in again")),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::State;
 use crate::authn::{Caller, Evidence, Transport};
@@ -86,7 +86,13 @@ pub(super) async fn body(request: &HttpRequest, payload: &mut Payload, limit: us
 /// # Errors
 /// When it breaks off or pauses too long.
 pub(super) async fn next(payload: &mut Payload) -> Result<Option<Bytes>> {
-    match tokio::time::timeout(IDLE, payload.next()).await {
+    // What has arrived already needs no timer.
+    let arrived = payload.next().now_or_never().map(Ok);
+    let piece = match arrived {
+        Some(piece) => piece,
+        None => tokio::time::timeout(IDLE, payload.next()).await,
+    };
+    match piece {
         Ok(None) => Ok(None),
         Ok(Some(Ok(piece))) => Ok(Some(piece)),
         Ok(Some(Err(error))) => Err(Error::invalid("the body broke off before its end; send it again").because(BrokenOff(error.to_string()))),

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer, web};
 
 use crate::config::Listen;
@@ -84,7 +83,6 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
     let build = move || {
         App::new()
             .app_data(state.clone())
-            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
             .configure(routes::configure)
     };
     let server = HttpServer::new(build)

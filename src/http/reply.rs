@@ -68,6 +68,7 @@ fn log(error: &Error) {
 fn begin(error: &Error) -> HttpResponseBuilder {
     log(error);
     let mut response = HttpResponse::build(status(error.kind()));
+    response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
     match error.kind() {
         Kind::Unauthenticated => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
         Kind::Unavailable => drop(response.insert_header((header::RETRY_AFTER, "1"))),
@@ -111,7 +112,10 @@ pub(super) fn runtime_error(error: &Error, request_id: HeaderValue) -> HttpRespo
 /// A result in the native dialect.
 pub(super) fn json<T: Serialize>(status: StatusCode, result: &Result<T, Error>) -> HttpResponse {
     match result {
-        Ok(value) => HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(value),
+        Ok(value) => HttpResponse::build(status)
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .json(value),
         Err(failure) => error(failure),
     }
 }

@@ -62,7 +62,7 @@ fn success(answered: Answered, auth: u64, started: Instant) -> HttpResponse {
         if at > 0 {
             versions.push_str(", ");
         }
-        versions.push_str(&version.to_string());
+        versions.push_str(version);
     }
     let queue = micros(started).saturating_sub(auth + answered.load_micros + answered.predict_micros);
     let mut timing = String::with_capacity(80);

@@ -20,6 +20,8 @@ const REMEMBERED: usize = 200_000;
 pub(super) struct Target {
     pub(super) path: ModelPath,
     pub(super) pointer: Pointer,
+    /// The version as answers name it.
+    pub(super) version: Arc<str>,
     pub(super) metrics: Arc<SeriesMetrics>,
 }
 

@@ -19,7 +19,7 @@ use crate::authn::Caller;
 use crate::cache::{Join, Lease};
 use crate::codec::payload::{Accept, Answer, Expect, decode};
 use crate::error::{Error, Kind, Result};
-use crate::names::{ACCOUNT, EndpointName, ModelPath, Version, shown};
+use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
 use crate::runtime::{self, Model, pipeline, prepared};
 use crate::store::blobs::{BlobReader, CHUNK};
@@ -68,7 +68,7 @@ pub struct Answered {
     /// The variant that answered.
     pub variant: Arc<str>,
     /// The version of each stage's model, in order.
-    pub versions: Vec<Version>,
+    pub versions: Vec<Arc<str>>,
     /// Microseconds waited for models.
     pub load_micros: u64,
     /// Microseconds of decode, predict and encode.
@@ -164,7 +164,7 @@ impl Service {
         for (target, _) in &ready {
             target.metrics.invocations.add();
         }
-        let versions = ready.iter().map(|(target, _)| target.pointer.version).collect();
+        let versions = ready.iter().map(|(target, _)| target.version.clone()).collect();
         let started = Instant::now();
         let result = if estimate(&ready, call.body.len()) <= LONG_NANOS {
             compute(&ready, call.content_type, call.body, accept)
@@ -261,7 +261,8 @@ impl Service {
         let pointer = self.store.snapshot(|read| models::pointer(read, path))?;
         let pointer = pointer.ok_or_else(|| Error::not_found(format!("there is no model `{path}`")))?;
         let pointer = if pointer.prepared_format == prepared::FORMAT { pointer } else { self.prepare_again(&pointer)? };
-        let target = Arc::new(Target { metrics: self.metrics.model(path.as_str()), path: path.clone(), pointer });
+        let version = pointer.version.to_string().into();
+        let target = Arc::new(Target { metrics: self.metrics.model(path.as_str()), path: path.clone(), version, pointer });
         self.catalog.remember(&target, generation);
         Ok(target)
     }

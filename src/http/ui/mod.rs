@@ -99,5 +99,9 @@ pub(super) async fn file(request: HttpRequest) -> HttpResponse {
         Some("rookery.svg") => ("image/svg+xml", include_bytes!("../../../static/rookery.svg")),
         _ => return reply::no_route(request).await,
     };
-    HttpResponse::Ok().content_type(kind).insert_header((header::CACHE_CONTROL, "max-age=300")).body(content)
+    HttpResponse::Ok()
+        .content_type(kind)
+        .insert_header((header::CACHE_CONTROL, "max-age=300"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(content)
 }
