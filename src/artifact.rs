@@ -99,7 +99,13 @@ impl Artifact {
             match kind {
                 EntryType::Directory => continue,
                 EntryType::Regular | EntryType::Continuous => {}
-                other => return Err(Error::invalid(format!("entry `{}` is {}; only plain files can be in a model archive", shown(&name), kind_word(other)))),
+                other => {
+                    return Err(Error::invalid(format!(
+                        "entry `{}` is {}; only plain files can be in a model archive",
+                        shown(&name),
+                        kind_word(other)
+                    )));
+                }
             }
             if !seen.insert(name.clone()) {
                 return Err(Error::invalid(format!("entry `{}` is in the archive twice", shown(&name))));
@@ -156,7 +162,9 @@ fn fill(source: &mut impl Read, place: &mut [u8]) -> Result<usize> {
 fn unreadable(error: io::Error) -> Error {
     // A refusal that came up through the reader keeps its own words.
     let inner = error.get_ref();
-    if inner.is_some_and(|inner| inner.is::<OverLimit>()) || inner.and_then(|inner| inner.source()).is_some_and(|source| source.is::<OverLimit>()) {
+    if inner.is_some_and(|inner| inner.is::<OverLimit>())
+        || inner.and_then(|inner| inner.source()).is_some_and(|source| source.is::<OverLimit>())
+    {
         return Error::new(Kind::TooLarge, "the archive unpacks to more bytes than allowed");
     }
     if let Some(refusal) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {

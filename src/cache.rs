@@ -86,9 +86,12 @@ struct Entry<V> {
     pinned: AtomicBool,
 }
 
+/// What came of a load, and who waits for it.
+type Landing<V> = (Option<Result<Lease<V>>>, Vec<Waker>);
+
 /// One load that several wait for.
 struct Flight<V> {
-    state: Mutex<(Option<Result<Lease<V>>>, Vec<Waker>)>,
+    state: Mutex<Landing<V>>,
 }
 
 impl<V> Flight<V> {
@@ -405,7 +408,7 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
                 });
             }
         }
-        entries.sort_by(|a, b| b.hits.cmp(&a.hits));
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.hits));
         entries
     }
 
@@ -427,7 +430,8 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     /// The latest evictions, latest first.
     pub fn evictions(&self) -> Vec<Evicted<K>> {
         let state = lock(&self.state);
-        let one = |(key, weight, why, at): &(K, u64, Why, Instant)| Evicted { key: key.clone(), weight: *weight, why: *why, ago: at.elapsed() };
+        let one =
+            |(key, weight, why, at): &(K, u64, Why, Instant)| Evicted { key: key.clone(), weight: *weight, why: *why, ago: at.elapsed() };
         state.evictions.iter().rev().map(one).collect()
     }
 

@@ -143,9 +143,10 @@ impl Metrics {
     pub fn render(&self, gauges: &Gauges) -> String {
         let mut out = String::with_capacity(8192);
         let variants = self.variants.read().unwrap_or_else(PoisonError::into_inner);
-        let mut variants: Vec<_> = variants.iter().map(|(key, value)| (format!("endpoint=\"{}\",variant=\"{}\"", key.0, key.1), value)).collect();
+        let mut variants: Vec<_> =
+            variants.iter().map(|(key, value)| (format!("endpoint=\"{}\",variant=\"{}\"", key.0, key.1), value)).collect();
         variants.sort_by(|a, b| a.0.cmp(&b.0));
-        let counters: [(&str, &str, fn(&VariantMetrics) -> u64); 5] = [
+        let counters: [Line<u64>; 5] = [
             ("rookery_invocations_total", "Invocations: requests allowed", |v| v.invocations.get()),
             ("rookery_invocation_4xx_errors_total", "Invocation4XXErrors", |v| v.errors_4xx.get()),
             ("rookery_invocation_5xx_errors_total", "Invocation5XXErrors", |v| v.errors_5xx.get()),
@@ -158,7 +159,7 @@ impl Metrics {
                 let _ = writeln!(out, "{name}{{{labels}}} {}", read(variant));
             }
         }
-        let histograms: [(&str, &str, fn(&VariantMetrics) -> &Histogram); 4] = [
+        let histograms: [Family; 4] = [
             ("rookery_model_latency_microseconds", "ModelLatency: decode, predict, encode", |v| &v.model_latency),
             ("rookery_overhead_latency_microseconds", "OverheadLatency: the rest of the request", |v| &v.overhead_latency),
             ("rookery_model_loading_wait_microseconds", "ModelLoadingWaitTime: what requests waited for loads", |v| &v.loading_wait),
@@ -193,6 +194,11 @@ impl Metrics {
         out
     }
 }
+
+/// A counter's name, its meaning, and where it is read.
+type Line<T> = (&'static str, &'static str, fn(&VariantMetrics) -> T);
+/// The same of a histogram.
+type Family = (&'static str, &'static str, fn(&VariantMetrics) -> &Histogram);
 
 fn head(out: &mut String, name: &str, help: &str, kind: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");

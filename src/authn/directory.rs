@@ -106,7 +106,8 @@ impl Compiler<'_> {
             Some(policy) => policy.clone(),
             None => {
                 let parsed = Policy::parse(document, PolicyKind::Identity);
-                let parsed = parsed.map_err(|error| error.as_kind(Kind::Internal).within(format_args!("the stored policy of {owner} is damaged")));
+                let parsed =
+                    parsed.map_err(|error| error.as_kind(Kind::Internal).within(format_args!("the stored policy of {owner} is damaged")));
                 Arc::new(parsed?)
             }
         };

@@ -91,15 +91,20 @@ impl MasterKey {
         };
         let mode = fs::metadata(path).map_err(|error| cannot("read", path, error))?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(Error::new(Kind::Conflict, format!("the key file `{}` may be read by others; run `chmod 600` on it", path.display())));
+            return Err(Error::new(
+                Kind::Conflict,
+                format!("the key file `{}` may be read by others; run `chmod 600` on it", path.display()),
+            ));
         }
-        let key = Version::parse(text.trim()).map_err(|_| Error::new(Kind::Conflict, format!("`{}` is no key file; put back the right one", path.display())))?;
+        let key = Version::parse(text.trim())
+            .map_err(|_| Error::new(Kind::Conflict, format!("`{}` is no key file; put back the right one", path.display())))?;
         Ok(Some(Self(key.0)))
     }
 
     fn create(path: &Path) -> Result<Self> {
         let key = Self(random()?);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| cannot("write", path, error))?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| cannot("write", path, error))?;
         writeln!(file, "{}", hex(&key.0)).and_then(|()| file.sync_all()).map_err(|error| cannot("write", path, error))?;
         Ok(key)
     }

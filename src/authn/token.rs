@@ -164,12 +164,14 @@ pub(super) fn jwt(tokens: &Tokens, directory: &Directory, evidence: &Evidence<'_
         return Answer::Failed(refused("the token has expired; sign in again at POST /api/v1/login"));
     }
     match directory.by_unique_id(&claims.sub) {
-        Some(user) if !user.disabled && user.generation == claims.generation && !directory.is_revoked(&claims.jti) => Answer::Known(Proven {
-            principal: user.clone(),
-            narrowed: None,
-            credential: Credential::Token { id: checked.id.clone(), expires_at: claims.exp },
-            issued_at: Some(claims.iat),
-        }),
+        Some(user) if !user.disabled && user.generation == claims.generation && !directory.is_revoked(&claims.jti) => {
+            Answer::Known(Proven {
+                principal: user.clone(),
+                narrowed: None,
+                credential: Credential::Token { id: checked.id.clone(), expires_at: claims.exp },
+                issued_at: Some(claims.iat),
+            })
+        }
         _ => Answer::Failed(refused("the token was ended by a sign-out, a password change or an administrator; sign in again")),
     }
 }

@@ -57,7 +57,10 @@ impl Backup {
             output::value(&json!({ "backup": self.target }));
         } else {
             output::line(format_args!("wrote {}", self.target.display()));
-            output::note(format_args!("keep the key file {} with it, in a safe place: it is not inside", MasterKey::path(&self.database.db).display()));
+            output::note(format_args!(
+                "keep the key file {} with it, in a safe place: it is not inside",
+                MasterKey::path(&self.database.db).display()
+            ));
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! `rookery endpoint …` and `rookery invoke`: the endpoints of a running server.
+#![expect(clippy::indexing_slicing, reason = "reading a member of a JSON value never panics: an absent one is null")]
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -49,7 +50,13 @@ pub(super) struct Stages(Vec<Value>);
 impl Args for Stages {
     fn augment_args(command: clap::Command) -> clap::Command {
         command
-            .arg(clap::Arg::new("stage").long("stage").value_name("MODEL").action(clap::ArgAction::Append).help("A stage that always runs this model"))
+            .arg(
+                clap::Arg::new("stage")
+                    .long("stage")
+                    .value_name("MODEL")
+                    .action(clap::ArgAction::Append)
+                    .help("A stage that always runs this model"),
+            )
             .arg(
                 clap::Arg::new("prefix")
                     .long("prefix")
@@ -94,7 +101,11 @@ impl EndpointVerb {
                 if as_json {
                     output::value(&made);
                 } else {
-                    output::line(format_args!("created {}; predict at {}/endpoints/{name}/invocations", made["arn"].as_str().unwrap_or_default(), server.url));
+                    output::line(format_args!(
+                        "created {}; predict at {}/endpoints/{name}/invocations",
+                        made["arn"].as_str().unwrap_or_default(),
+                        server.url
+                    ));
                 }
                 Ok(())
             }
@@ -161,7 +172,10 @@ impl Invoke {
         if let Some(variant) = &self.target_variant {
             headers.push(("x-amzn-sagemaker-target-variant", variant));
         }
-        let answer = self.server.send("POST", &format!("/endpoints/{}/invocations", encoded(&self.endpoint)), &headers, Body::Bytes(&rows))?.good()?;
+        let answer = self
+            .server
+            .send("POST", &format!("/endpoints/{}/invocations", encoded(&self.endpoint)), &headers, Body::Bytes(&rows))?
+            .good()?;
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         if as_json {
             let header = |name: &str| answer.header(name).map(str::to_owned);

@@ -88,14 +88,14 @@ impl KeyVerb {
                     _ => "active",
                 };
                 if as_json {
-                    let one = |key: &std::sync::Arc<crate::authn::directory::Key>| {
-                        json!({ "id": key.record.id, "user": key.user.name, "kind": key.record.kind.word(), "state": state(key), "expiresAt": key.record.expires_at })
-                    };
+                    let one = |key: &std::sync::Arc<crate::authn::directory::Key>| json!({ "id": key.record.id, "user": key.user.name, "kind": key.record.kind.word(), "state": state(key), "expiresAt": key.record.expires_at });
                     output::value(&Value::Array(keys.iter().map(one).collect()));
                 } else {
                     let rows: Vec<_> = keys
                         .iter()
-                        .map(|key| vec![key.record.id.clone(), key.user.name.clone(), key.record.kind.word().to_owned(), state(key).to_owned()])
+                        .map(|key| {
+                            vec![key.record.id.clone(), key.user.name.clone(), key.record.kind.word().to_owned(), state(key).to_owned()]
+                        })
                         .collect();
                     output::table(&["ID", "USER", "KIND", "STATE"], &rows);
                 }

@@ -1,4 +1,5 @@
 //! `rookery model …`: the models of a running server.
+#![expect(clippy::indexing_slicing, reason = "reading a member of a JSON value never panics: an absent one is null")]
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -87,7 +88,11 @@ fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) ->
     } else {
         output::line(format_args!(
             "{path}: {} {}, {} features, {} bytes in memory, version {}",
-            text(&done["format"]), text(&done["kind"]), done["features"], done["memoryBytes"], text(&done["version"])
+            text(&done["format"]),
+            text(&done["kind"]),
+            done["features"],
+            done["memoryBytes"],
+            text(&done["version"])
         ));
     }
     Ok(())

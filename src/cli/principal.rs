@@ -130,7 +130,12 @@ fn list(noun: Noun, database: &Database, as_json: bool) -> Result<()> {
         .map(|one| {
             let inline = one.inline.iter().map(|(name, _)| name.clone());
             let policies: Vec<String> = one.attached.iter().cloned().chain(inline).collect();
-            vec![one.name.clone(), if one.disabled { "disabled".to_owned() } else { String::new() }, policies.join(", "), one.groups.join(", ")]
+            vec![
+                one.name.clone(),
+                if one.disabled { "disabled".to_owned() } else { String::new() },
+                policies.join(", "),
+                one.groups.join(", "),
+            ]
         })
         .collect();
     let related = if noun == Noun::Group { "MEMBERS" } else { "GROUPS" };
@@ -172,9 +177,8 @@ fn password(from_stdin: bool) -> Result<String> {
         std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
         return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
     }
-    rpassword::prompt_password("Password: ").map_err(|error| {
-        Error::invalid("there is no terminal to ask for the password; give it with --password-stdin").because(error)
-    })
+    rpassword::prompt_password("Password: ")
+        .map_err(|error| Error::invalid("there is no terminal to ask for the password; give it with --password-stdin").because(error))
 }
 
 impl UserVerb {
@@ -204,7 +208,9 @@ impl GroupVerb {
             Self::Show(one) => show(Noun::Group, &one),
             Self::Delete(one) => delete(Noun::Group, &one),
             Self::Add(Member { group, user, database }) => change(Noun::Group, &One { name: group, database }, Change::AddMember(&user)),
-            Self::Remove(Member { group, user, database }) => change(Noun::Group, &One { name: group, database }, Change::RemoveMember(&user)),
+            Self::Remove(Member { group, user, database }) => {
+                change(Noun::Group, &One { name: group, database }, Change::RemoveMember(&user))
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Naming row and column, or the place in the JSON.
 pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
     let mut json = Json::new(body);
-    match json.next()? {
+    match json.peek()? {
         Next::Array => list(&mut json, rows)?,
         Next::Object => {
             let mut found = false;
@@ -45,7 +45,7 @@ pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
 /// A list of rows, or of numbers: then it is the one row.
 fn list(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     let mut flat = false;
-    json.array(|json, index| match json.next()? {
+    json.array(|json, index| match json.peek()? {
         Next::Array | Next::Object if !flat => row(json, rows),
         _ => {
             if index > 0 && !flat {
@@ -60,7 +60,7 @@ fn list(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
 
 /// One row in any of its shapes.
 pub(super) fn row(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
-    if json.next()? == Next::Array {
+    if json.peek()? == Next::Array {
         return values(json, rows);
     }
     let mut found = false;
@@ -79,7 +79,7 @@ pub(super) fn row(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
 }
 
 fn values(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
-    if json.next()? != Next::Array {
+    if json.peek()? != Next::Array {
         return Err(json.fail("a row's values are no list"));
     }
     json.array(|json, _| value(json, rows))?;
@@ -88,7 +88,7 @@ fn values(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
 
 #[inline]
 fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
-    match json.next()? {
+    match json.peek()? {
         Next::Number => {
             let number = json.number()?;
             rows.push(number)

@@ -42,7 +42,8 @@ pub(super) fn read(body: &[u8], indexing: Indexing, rows: &mut Rows<'_>) -> Resu
     let start = match indexing {
         Indexing::From(start) => start,
         Indexing::Guess => {
-            let smallest = lines().flat_map(str::split_ascii_whitespace).filter_map(|entry| entry.split_once(':')?.0.parse::<usize>().ok()).min();
+            let smallest =
+                lines().flat_map(str::split_ascii_whitespace).filter_map(|entry| entry.split_once(':')?.0.parse::<usize>().ok()).min();
             usize::from(smallest.is_some_and(|smallest| smallest >= 1))
         }
     };

@@ -115,7 +115,7 @@ impl<'a> Json<'a> {
     ///
     /// # Errors
     /// When none does.
-    pub fn next(&mut self) -> Result<Next> {
+    pub fn peek(&mut self) -> Result<Next> {
         match self.peek_byte() {
             Some(b'{') => Ok(Next::Object),
             Some(b'[') => Ok(Next::Array),
@@ -384,7 +384,7 @@ impl<'a> Pull<'a> for Json<'a> {
     fn integers(&mut self) -> Result<Vec<i32>> {
         let mut out = Vec::new();
         self.array(|json, _| {
-            let value = if json.next()? == Next::Bool { i64::from(json.boolean()?) } else { json.integer()? };
+            let value = if json.peek()? == Next::Bool { i64::from(json.boolean()?) } else { json.integer()? };
             out.push(i32::try_from(value).map_err(|_| json.fail(format_args!("`{value}` does not fit 32 bits")))?);
             Ok(())
         })?;
@@ -392,7 +392,7 @@ impl<'a> Pull<'a> for Json<'a> {
     }
 
     fn skip(&mut self) -> Result<()> {
-        match self.next()? {
+        match self.peek()? {
             Next::Object => self.object(|json, _| json.skip()),
             Next::Array => self.array(|json, _| json.skip()),
             Next::String => self.string().map(drop),
@@ -429,7 +429,25 @@ mod tests {
         for good in ["{}", "[]", " [1, -2.5e3, \"a\\u00e9\\ud83d\\ude00\", true, null, {\"a\": [NaN, -Infinity]}] ", "\"\\n\""] {
             skips(good).unwrap();
         }
-        for bad in ["", "{", "[1,]", "[,1]", "{\"a\"}", "{\"a\":1,}", "[1 2]", "\"\\x\"", "\"\n\"", "tru", "[1]]", "\"\\ud800\"", "+1", "\"", "01", "-", ".5"] {
+        for bad in [
+            "",
+            "{",
+            "[1,]",
+            "[,1]",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "[1 2]",
+            "\"\\x\"",
+            "\"\n\"",
+            "tru",
+            "[1]]",
+            "\"\\ud800\"",
+            "+1",
+            "\"",
+            "01",
+            "-",
+            ".5",
+        ] {
             let error = skips(bad).unwrap_err();
             assert!(error.message().contains("at byte"), "{bad:?}: {error}");
         }

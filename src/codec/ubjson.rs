@@ -77,7 +77,9 @@ impl<'a> Ubjson<'a> {
             b'L' => i64::from_be_bytes(self.fixed()?),
             b'T' => 1,
             b'F' => 0,
-            other => return Err(self.fail(format_args!("the UBJSON has marker `{}` where a whole number is expected", other.escape_ascii()))),
+            other => {
+                return Err(self.fail(format_args!("the UBJSON has marker `{}` where a whole number is expected", other.escape_ascii())));
+            }
         })
     }
 
@@ -310,7 +312,12 @@ mod tests {
 
     #[test]
     fn announced_counts_are_checked_before_allocation() {
-        for bytes in [&b"[$d#L\x7f\xff\xff\xff\xff\xff\xff\xff"[..], b"[$Z#l\x7f\xff\xff\xff", b"[#l\x7f\xff\xff\xff", b"SL\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        for bytes in [
+            &b"[$d#L\x7f\xff\xff\xff\xff\xff\xff\xff"[..],
+            b"[$Z#l\x7f\xff\xff\xff",
+            b"[#l\x7f\xff\xff\xff",
+            b"SL\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
             assert!(Ubjson::new(bytes).skip().is_err());
             assert!(Ubjson::new(bytes).numbers().is_err());
         }

@@ -95,7 +95,9 @@ pub(super) async fn next(payload: &mut Payload) -> Result<Option<Bytes>> {
     match piece {
         Ok(None) => Ok(None),
         Ok(Some(Ok(piece))) => Ok(Some(piece)),
-        Ok(Some(Err(error))) => Err(Error::invalid("the body broke off before its end; send it again").because(BrokenOff(error.to_string()))),
+        Ok(Some(Err(error))) => {
+            Err(Error::invalid("the body broke off before its end; send it again").because(BrokenOff(error.to_string())))
+        }
         Err(_) => Err(Error::invalid(format!("the body paused for more than {} seconds; send it again", IDLE.as_secs()))),
     }
 }

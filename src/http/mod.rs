@@ -80,11 +80,7 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
     let setup = hex(&crate::authn::random::<16>()?);
     let unclaimed = service.is_unclaimed();
     let state = web::Data::new(State { service, body: listen.body, secure: listen.tls.is_some(), setup: setup.clone() });
-    let build = move || {
-        App::new()
-            .app_data(state.clone())
-            .configure(routes::configure)
-    };
+    let build = move || App::new().app_data(state.clone()).configure(routes::configure);
     let server = HttpServer::new(build)
         .workers(listen.workers)
         .client_request_timeout(HEAD_TIME)
@@ -107,9 +103,8 @@ fn tls(certificate: &std::path::Path, key: &std::path::Path) -> Result<rustls::S
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let bad = |path: &std::path::Path| Error::invalid(format!("`{}` is no PEM file of the kind asked for", path.display()));
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| bad(certificate).because(error))?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect).map_err(|error| bad(certificate).because(error))?;
     let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key).because(error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(Error::internal)?;

@@ -130,7 +130,10 @@ pub(super) fn empty(result: &Result<(), Error>) -> HttpResponse {
 
 /// Nothing is at this path.
 pub(super) async fn no_route(request: HttpRequest) -> HttpResponse {
-    error(&Error::not_found(format!("there is nothing at `{}`; the API is under /api/v1, predictions at /endpoints/NAME/invocations", crate::names::shown(request.path()))))
+    error(&Error::not_found(format!(
+        "there is nothing at `{}`; the API is under /api/v1, predictions at /endpoints/NAME/invocations",
+        crate::names::shown(request.path())
+    )))
 }
 
 /// Something is at this path, but not for this method.

@@ -32,7 +32,9 @@ async fn answer(request: &HttpRequest, payload: &mut Payload, state: &State) -> 
     let identified = micros(started);
     let headers = request.headers();
     let header = |name: &str| caller::text(headers, name);
-    for unsupported in ["x-amzn-sagemaker-target-container-hostname", "x-amzn-sagemaker-inference-component", "x-amzn-sagemaker-enable-explanations"] {
+    for unsupported in
+        ["x-amzn-sagemaker-target-container-hostname", "x-amzn-sagemaker-inference-component", "x-amzn-sagemaker-enable-explanations"]
+    {
         if headers.contains_key(unsupported) {
             return Err(Error::invalid(format!("header `{unsupported}` asks for something this server does not have; leave it out")));
         }

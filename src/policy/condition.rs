@@ -219,7 +219,9 @@ impl Test {
                 let text = value.text();
                 arn_parts(&text).is_some_and(|parts| patterns.iter().any(|pattern| pattern.matches_parts(&parts, context)))
             }
-            Self::Number(order, bounds) => number(&value.text()).is_some_and(|number| bounds.iter().any(|bound| order.holds(&number, bound))),
+            Self::Number(order, bounds) => {
+                number(&value.text()).is_some_and(|number| bounds.iter().any(|bound| order.holds(&number, bound)))
+            }
             Self::Date(order, bounds) => {
                 let moment = match value {
                     Value::Time(seconds) => Some(i128::from(*seconds) * 1_000_000_000),

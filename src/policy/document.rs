@@ -61,7 +61,10 @@ struct Actions {
 enum Resources {
     /// A trust policy: the role it belongs to.
     Holder,
-    Named { negated: bool, patterns: Box<[Resource]> },
+    Named {
+        negated: bool,
+        patterns: Box<[Resource]>,
+    },
 }
 
 /// One resource pattern. Endpoint names compare without case, because AWS lower-cases them in ARNs and policies are
@@ -120,7 +123,8 @@ impl Principals {
 /// Whether a `Principal` value names the caller: its ARN, its account, or the role behind its session.
 fn names_principal(value: &str, principal: &str) -> bool {
     let account = crate::names::ACCOUNT;
-    if value == principal || value == account || value.strip_prefix("arn:aws:iam::").and_then(|v| v.strip_suffix(":root")) == Some(account) {
+    if value == principal || value == account || value.strip_prefix("arn:aws:iam::").and_then(|v| v.strip_suffix(":root")) == Some(account)
+    {
         return true;
     }
     let session = principal.strip_prefix("arn:aws:sts::").and_then(|rest| rest.split_once(":assumed-role/"));
@@ -204,7 +208,7 @@ fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
             "Id" => text(json, "Id").map(drop)?,
             "Statement" => {
                 let mut list = Vec::new();
-                if json.next()? == Next::Object {
+                if json.peek()? == Next::Object {
                     list.push(draft(json, kind, 0)?);
                 } else {
                     json.array(|json, index| {
@@ -250,7 +254,7 @@ fn once(json: &Json<'_>, seen: &mut Vec<String>, member: &str) -> Result<()> {
 }
 
 fn text(json: &mut Json<'_>, member: &str) -> Result<String> {
-    if json.next()? != Next::String {
+    if json.peek()? != Next::String {
         return Err(json.fail(format_args!("`{member}` is not text")));
     }
     json.string().map(Cow::into_owned)
@@ -259,7 +263,7 @@ fn text(json: &mut Json<'_>, member: &str) -> Result<String> {
 /// Text or a list of text; at least one.
 fn texts(json: &mut Json<'_>, member: &str) -> Result<Vec<String>> {
     let mut out = Vec::new();
-    if json.next()? == Next::Array {
+    if json.peek()? == Next::Array {
         json.array(|json, _| {
             out.push(text(json, member)?);
             Ok(())
@@ -319,10 +323,12 @@ fn draft(json: &mut Json<'_>, kind: Kind, index: usize) -> Result<Draft> {
 }
 
 fn principal(json: &mut Json<'_>) -> Result<(Vec<String>, bool)> {
-    if json.next()? == Next::String {
+    if json.peek()? == Next::String {
         return match text(json, "Principal")?.as_str() {
             "*" => Ok((Vec::new(), true)),
-            other => Err(json.fail(format_args!("Principal `{}` is neither `*` nor an object such as {{\"AWS\": \"arn:…\"}}", shown(other)))),
+            other => {
+                Err(json.fail(format_args!("Principal `{}` is neither `*` nor an object such as {{\"AWS\": \"arn:…\"}}", shown(other))))
+            }
         };
     }
     let (mut names, mut anyone, mut seen) = (Vec::new(), false, Vec::new());
@@ -372,7 +378,7 @@ fn conditions(json: &mut Json<'_>) -> Result<Vec<(String, String, Vec<String>)>>
 /// A text, number or boolean, or a list of them; numbers and booleans count as they are written.
 fn values(json: &mut Json<'_>) -> Result<Vec<String>> {
     fn one(json: &mut Json<'_>) -> Result<String> {
-        match json.next()? {
+        match json.peek()? {
             Next::String => json.string().map(Cow::into_owned),
             Next::Number => json.number_text().map(str::to_owned),
             Next::Bool => json.boolean().map(|value| value.to_string()),
@@ -380,7 +386,7 @@ fn values(json: &mut Json<'_>) -> Result<Vec<String>> {
         }
     }
     let mut out = Vec::new();
-    if json.next()? == Next::Array {
+    if json.peek()? == Next::Array {
         json.array(|json, _| {
             out.push(one(json)?);
             Ok(())
@@ -421,7 +427,8 @@ fn compile(draft: Draft, index: usize, kind: Kind, variables: bool) -> Result<St
 }
 
 fn action(text: &str) -> Result<Pattern> {
-    let shaped = text == "*" || text.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty() && !name.contains(':'));
+    let shaped =
+        text == "*" || text.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty() && !name.contains(':'));
     if !shaped || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b":*?-_".contains(&b)) {
         return Err(Error::invalid(format!("`{}` is no action; write `service:Name`, such as `sagemaker:InvokeEndpoint`", shown(text))));
     }

@@ -194,7 +194,8 @@ fn variable(inner: &str) -> Result<(Token, usize)> {
             return Ok((Token::Literal(escape.into()), 2));
         }
     }
-    let unclosed = || Error::invalid(format!("`${{{}` is not closed; a policy variable reads `${{key}}` or `${{key, 'default'}}`", shown(inner)));
+    let unclosed =
+        || Error::invalid(format!("`${{{}` is not closed; a policy variable reads `${{key}}` or `${{key, 'default'}}`", shown(inner)));
     let end = inner.find(['}', ',']).ok_or_else(unclosed)?;
     let name = inner.get(..end).unwrap_or_default().trim();
     let valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && !b"*?${'\"".contains(&b));
@@ -274,9 +275,17 @@ mod tests {
 
     #[test]
     fn wildcards_match_whole_texts() {
-        for (pattern, text) in
-            [("*", ""), ("a*", "a"), ("a*c", "abbc"), ("*a*b*", "xxaxxbxx"), ("a?c", "a\u{e9}c"), ("a${*}b", "a*b"), ("*?x", "abx"), ("*ab?d*ef", "ababcdef"), ("*aab", "aaab")]
-        {
+        for (pattern, text) in [
+            ("*", ""),
+            ("a*", "a"),
+            ("a*c", "abbc"),
+            ("*a*b*", "xxaxxbxx"),
+            ("a?c", "a\u{e9}c"),
+            ("a${*}b", "a*b"),
+            ("*?x", "abx"),
+            ("*ab?d*ef", "ababcdef"),
+            ("*aab", "aaab"),
+        ] {
             assert!(like(pattern, text), "{pattern} should match {text}");
         }
         for (pattern, text) in [("", "a"), ("a", "A"), ("a?", "a"), ("a${*}b", "axb"), ("*a", "ab"), ("a*b", "ab/c"), ("*ab", "aba")] {

@@ -170,7 +170,8 @@ impl LinearLearner {
         if let [score] = row {
             return f32::from(u8::from(*score > self.threshold));
         }
-        let best = row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (at, &value)| if value > best.1 { (at, value) } else { best });
+        let best =
+            row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (at, &value)| if value > best.1 { (at, value) } else { best });
         best.0 as f32
     }
 }
@@ -280,7 +281,7 @@ impl Parameters {
         json.object(|json, key| {
             match key {
                 "predictor_type" => predictor = Some(json.string()?.into_owned()),
-                "threshold" if json.next()? == Next::Number => threshold = json.number()?,
+                "threshold" if json.peek()? == Next::Number => threshold = json.number()?,
                 _ => json.skip()?,
             }
             Ok(())

@@ -152,6 +152,7 @@ fn unknown(artifact: &Artifact) -> Error {
 /// When the form is damaged or of a format this build does not know.
 pub fn load(format: &str, source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
     let known = FORMATS.iter().find(|known| known.name == format);
-    let known = known.ok_or_else(|| Error::new(crate::error::Kind::Internal, format!("this build cannot load models of format `{format}`")))?;
+    let known =
+        known.ok_or_else(|| Error::new(crate::error::Kind::Internal, format!("this build cannot load models of format `{format}`")))?;
     (known.load)(source, length)
 }

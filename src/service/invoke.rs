@@ -230,7 +230,11 @@ impl Service {
             }
         };
         let named = |error: Error| {
-            if matches!(error.kind(), Kind::TooLarge | Kind::Internal) { error.within(format_args!("model `{}`", place.path)) } else { error }
+            if matches!(error.kind(), Kind::TooLarge | Kind::Internal) {
+                error.within(format_args!("model `{}`", place.path))
+            } else {
+                error
+            }
         };
         let pointer = target.pointer.clone();
         if !place.cached {
@@ -285,7 +289,8 @@ impl Service {
         for (index, slice) in made.bytes.chunks(16 * CHUNK).enumerate() {
             self.store.housekeeping(|tx| blobs::append(tx, blob, index * 16, slice))?;
         }
-        self.store.housekeeping(|tx| models::replace_prepared(tx, pointer.version, blob, prepared::FORMAT, &summary, made.summary.weight))?;
+        self.store
+            .housekeeping(|tx| models::replace_prepared(tx, pointer.version, blob, prepared::FORMAT, &summary, made.summary.weight))?;
         let again = self.store.snapshot(|read| models::version_pointer(read, pointer.version))?;
         again.ok_or_else(|| Error::not_found("the version was deleted a moment ago"))
     }

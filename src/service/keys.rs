@@ -46,7 +46,10 @@ impl Service {
         let permit = self.authorise(caller, "iam:CreateAccessKey", &arn, |_| ())?;
         self.guard(caller, Noun::User, user.as_str())?;
         if matches!(caller.credential(), Credential::Key(_)) && !caller.grants().narrowing.is_empty() {
-            return Err(Error::new(Kind::Denied, "a key with a policy of its own cannot make keys, which would not have it; sign in instead"));
+            return Err(Error::new(
+                Kind::Denied,
+                "a key with a policy of its own cannot make keys, which would not have it; sign in instead",
+            ));
         }
         if let Some(document) = document {
             Policy::parse(document, PolicyKind::Identity)?;

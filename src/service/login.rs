@@ -81,12 +81,8 @@ impl Service {
     pub fn sign_in(&self, name: &str, password: &str, address: IpAddr) -> Result<SignedIn> {
         let user = self.check_password(name, password, address)?;
         let cookie = hex(&random::<32>()?);
-        let session = Session {
-            user: user.row,
-            generation: user.generation,
-            csrf: hex(&random::<16>()?),
-            expires_at: now() + SESSION_SECONDS,
-        };
+        let session =
+            Session { user: user.row, generation: user.generation, csrf: hex(&random::<16>()?), expires_at: now() + SESSION_SECONDS };
         self.store.housekeeping(|tx| sessions::create(tx, fingerprint(&cookie), &session))?;
         Ok(SignedIn { cookie, seconds: SESSION_SECONDS })
     }

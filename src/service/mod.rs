@@ -58,15 +58,7 @@ pub struct Options {
 impl Options {
     /// The documented defaults for `database`, with `memory` bytes for models.
     pub fn new(database: PathBuf, memory: u64) -> Self {
-        Self {
-            database,
-            memory,
-            concurrency: 1024,
-            upload: 512 << 20,
-            archive: Limits::default(),
-            keep_versions: 10,
-            token_seconds: 3600,
-        }
+        Self { database, memory, concurrency: 1024, upload: 512 << 20, archive: Limits::default(), keep_versions: 10, token_seconds: 3600 }
     }
 }
 

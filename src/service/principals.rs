@@ -105,7 +105,9 @@ pub(super) fn within_boundary<'a>(caller: &Caller, mut touched: impl Iterator<It
     }
     Err(Error::new(
         Kind::Denied,
-        format!("your permissions boundary `{own}` lets you manage only users and roles that it bounds too; ask an administrator without a boundary"),
+        format!(
+            "your permissions boundary `{own}` lets you manage only users and roles that it bounds too; ask an administrator without a boundary"
+        ),
     ))
 }
 

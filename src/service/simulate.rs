@@ -133,7 +133,9 @@ impl Service {
         let snapshot = self.snapshot.load();
         let directory = &snapshot.directory;
         let (noun, name) = match named.split_once(":user/").or_else(|| named.split_once(":role/")) {
-            Some((head, name)) => (if named.get(head.len()..).is_some_and(|tail| tail.starts_with(":role/")) { Noun::Role } else { Noun::User }, name),
+            Some((head, name)) => {
+                (if named.get(head.len()..).is_some_and(|tail| tail.starts_with(":role/")) { Noun::Role } else { Noun::User }, name)
+            }
             None if directory.find(Noun::User, named).is_none() && directory.find(Noun::Role, named).is_some() => (Noun::Role, named),
             None => (Noun::User, named),
         };
@@ -141,7 +143,12 @@ impl Service {
         let principal = directory.find(noun, name);
         let principal = principal.ok_or_else(|| Error::new(Kind::NotFound, format!("there is no user or role `{}`", shown(named))))?;
         let mut context = Context::new();
-        context.principal(Some(&principal.name).filter(|_| noun == Noun::User).map(String::as_str), &principal.unique_id, &principal.arn, &principal.tags);
+        context.principal(
+            Some(&principal.name).filter(|_| noun == Noun::User).map(String::as_str),
+            &principal.unique_id,
+            &principal.arn,
+            &principal.tags,
+        );
         context.moment(crate::store::now(), None);
         fill(&mut context, &asked.context);
         let request = Request { principal: &principal.arn, action: &asked.action, resource: &asked.resource, context: &context };

@@ -25,11 +25,8 @@ pub struct Change {
 /// # Errors
 /// When the file cannot be written.
 pub fn record(tx: &Tx<'_>, principal: &str, action: &str, resource: &str) -> Result<()> {
-    tx.run(
-        "INSERT INTO audit (at, principal, action, resource) VALUES (?1, ?2, ?3, ?4)",
-        params![tx.now, principal, action, resource],
-    )
-    .map(drop)
+    tx.run("INSERT INTO audit (at, principal, action, resource) VALUES (?1, ?2, ?3, ?4)", params![tx.now, principal, action, resource])
+        .map(drop)
 }
 
 /// Up to `count` changes before entry `before`, latest first.
@@ -38,7 +35,9 @@ pub fn record(tx: &Tx<'_>, principal: &str, action: &str, resource: &str) -> Res
 /// When the file cannot be read.
 pub fn list(read: &Read<'_>, before: i64, count: usize) -> Result<Vec<Change>> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    read.all("SELECT id, at, principal, action, resource FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2", params![before, count], |row| {
-        Ok(Change { id: row.get(0)?, at: row.get(1)?, principal: row.get(2)?, action: row.get(3)?, resource: row.get(4)? })
-    })
+    read.all(
+        "SELECT id, at, principal, action, resource FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+        params![before, count],
+        |row| Ok(Change { id: row.get(0)?, at: row.get(1)?, principal: row.get(2)?, action: row.get(3)?, resource: row.get(4)? }),
+    )
 }

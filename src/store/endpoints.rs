@@ -34,10 +34,8 @@ pub fn all(read: &Read<'_>) -> Result<Vec<Kept>> {
 /// # Errors
 /// [`Kind::Conflict`](crate::error::Kind::Conflict) when the name is taken.
 pub fn create(tx: &Tx<'_>, name: &EndpointName, config: &str) -> Result<()> {
-    let made = tx.run(
-        "INSERT OR IGNORE INTO endpoint (name, config, created_at) VALUES (?1, ?2, ?3)",
-        params![name.as_str(), config, tx.now],
-    )?;
+    let made =
+        tx.run("INSERT OR IGNORE INTO endpoint (name, config, created_at) VALUES (?1, ?2, ?3)", params![name.as_str(), config, tx.now])?;
     if made == 0 {
         return Err(Error::conflict(format!("there is an endpoint `{name}` already; delete it first or take another name")));
     }

@@ -53,19 +53,23 @@ pub struct Key {
 /// # Errors
 /// When the file cannot be read.
 pub fn all(read: &Read<'_>) -> Result<Vec<Key>> {
-    read.all("SELECT id, user_id, kind, secret_hash, document, disabled, expires_at, created_at FROM key ORDER BY user_id, created_at, id", [], |row| {
-        let kind: String = row.get(2)?;
-        Ok(Key {
-            id: row.get(0)?,
-            user: row.get(1)?,
-            kind: if kind == "api" { KeyKind::Api } else { KeyKind::Aws },
-            secret_hash: row.get(3)?,
-            document: row.get(4)?,
-            disabled: row.get(5)?,
-            expires_at: row.get(6)?,
-            created_at: row.get(7)?,
-        })
-    })
+    read.all(
+        "SELECT id, user_id, kind, secret_hash, document, disabled, expires_at, created_at FROM key ORDER BY user_id, created_at, id",
+        [],
+        |row| {
+            let kind: String = row.get(2)?;
+            Ok(Key {
+                id: row.get(0)?,
+                user: row.get(1)?,
+                kind: if kind == "api" { KeyKind::Api } else { KeyKind::Aws },
+                secret_hash: row.get(3)?,
+                document: row.get(4)?,
+                disabled: row.get(5)?,
+                expires_at: row.get(6)?,
+                created_at: row.get(7)?,
+            })
+        },
+    )
 }
 
 /// Makes a key of user `user`.

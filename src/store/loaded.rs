@@ -22,7 +22,8 @@ pub fn pins(read: &Read<'_>) -> Result<Vec<(String, Version)>> {
 /// # Errors
 /// `NotFound`.
 pub fn pin(tx: &Tx<'_>, path: &ModelPath) -> Result<()> {
-    let sql = "INSERT INTO pin (path, created_at) SELECT path, ?2 FROM model WHERE path = ?1 ON CONFLICT DO UPDATE SET created_at = created_at";
+    let sql =
+        "INSERT INTO pin (path, created_at) SELECT path, ?2 FROM model WHERE path = ?1 ON CONFLICT DO UPDATE SET created_at = created_at";
     if tx.run(sql, params![path.as_str(), tx.now])? == 0 {
         return Err(Error::not_found(format!("there is no model `{path}`")));
     }

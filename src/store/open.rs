@@ -90,7 +90,9 @@ fn check_header(path: &Path) -> Result<()> {
     match file.read(&mut head).map_err(|error| cannot_open(path).because(error))? {
         0 => return Ok(()),
         100 if head.starts_with(b"SQLite format 3\0") => {}
-        _ => return Err(Error::new(Kind::Conflict, format!("`{}` is not a Rookery database; give another path with --db", path.display()))),
+        _ => {
+            return Err(Error::new(Kind::Conflict, format!("`{}` is not a Rookery database; give another path with --db", path.display())));
+        }
     }
     let field = |at: usize| head.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, i32::from_be_bytes);
     if field(68) != APPLICATION_ID {
@@ -106,7 +108,9 @@ fn check_version(version: i32) -> Result<()> {
     if version > SCHEMA_VERSION {
         return Err(Error::new(
             Kind::Conflict,
-            format!("the database has schema {version} of a newer Rookery, this one knows up to {SCHEMA_VERSION}; upgrade Rookery (the file was left as it is)"),
+            format!(
+                "the database has schema {version} of a newer Rookery, this one knows up to {SCHEMA_VERSION}; upgrade Rookery (the file was left as it is)"
+            ),
         ));
     }
     Ok(())

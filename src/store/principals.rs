@@ -115,7 +115,8 @@ pub fn inline_policies(read: &Read<'_>) -> Result<Vec<(i64, String, String)>> {
 }
 
 fn find(read: &Read<'_>, noun: Noun, name: &Name) -> Result<i64> {
-    let found = read.one("SELECT id FROM principal WHERE kind = ?1 AND name = ?2", params![noun.word(), name.as_str()], |row| row.get(0))?;
+    let found =
+        read.one("SELECT id FROM principal WHERE kind = ?1 AND name = ?2", params![noun.word(), name.as_str()], |row| row.get(0))?;
     found.ok_or_else(|| Error::not_found(format!("there is no {} `{name}`", noun.word())))
 }
 

@@ -16,8 +16,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 async fn predict(body: web::Bytes, model: web::Data<Arc<dyn Model>>) -> HttpResponse {
     let schema = model.schema();
-    let expect =
-        Expect { features: schema.features, names: &schema.names, absent: schema.absent, missing: schema.missing, cells: pipeline::CELLS_MAX };
+    let expect = Expect {
+        features: schema.features,
+        names: &schema.names,
+        absent: schema.absent,
+        missing: schema.missing,
+        cells: pipeline::CELLS_MAX,
+    };
     let input = decode(Some("text/csv"), &body, &expect).unwrap();
     let output = pipeline::run(&[("bare", model.get_ref().as_ref())], input).unwrap();
     let answer = Answer { scores: &output.scores, list: output.list, labels: output.labels.as_deref() };
@@ -32,8 +37,9 @@ async fn main() -> std::io::Result<()> {
     let length = prepared.bytes.len() as u64;
     let model: Arc<dyn Model> = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), length).unwrap().into();
     let model = web::Data::new(model);
-    let server = HttpServer::new(move || App::new().app_data(model.clone()).route("/endpoints/{name}/invocations", web::post().to(predict)));
+    let server =
+        HttpServer::new(move || App::new().app_data(model.clone()).route("/endpoints/{name}/invocations", web::post().to(predict)));
     let server = server.bind("127.0.0.1:0")?;
-    println!("listening on http://{}", server.addrs()[0]);
+    println!("listening on http://{}", server.addrs().first().unwrap());
     server.run().await
 }

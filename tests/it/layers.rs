@@ -105,7 +105,16 @@ fn sql_stays_in_the_store_and_frameworks_in_the_upper_layers() {
 
 #[test]
 fn what_needs_no_permit_is_called_from_the_known_places_only() {
-    let known = ["authn/key_file.rs", "service/access.rs", "service/invoke.rs", "service/login.rs", "service/memory.rs", "service/mod.rs", "store/backup.rs", "store/mod.rs"];
+    let known = [
+        "authn/key_file.rs",
+        "service/access.rs",
+        "service/invoke.rs",
+        "service/login.rs",
+        "service/memory.rs",
+        "service/mod.rs",
+        "store/backup.rs",
+        "store/mod.rs",
+    ];
     let mut callers = Vec::new();
     for (name, _, text) in all() {
         let code = code(&text);

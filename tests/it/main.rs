@@ -4,7 +4,10 @@
     clippy::float_cmp,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "tests compare exact values and count small things"
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests compare exact values and count small things, and end with a panic when something is not as expected"
 )]
 
 mod concurrency;

@@ -1,6 +1,7 @@
 //! `rookery demo`: the whole walk on a temporary database, then it keeps serving.
 //!
 //! It starts the real server on a free port and speaks to it as any client would. Next: `city.rs`, the models.
+#![expect(clippy::indexing_slicing, reason = "reading a member of a JSON value never panics: an absent one is null")]
 
 pub mod city;
 
@@ -24,7 +25,8 @@ use crate::names::hex;
 use crate::service::principals::NewOne;
 use crate::service::{Options, Service};
 
-const CITIES: [(&str, f32); 4] = [("NewYork_NY", 620_000.0), ("Chicago_IL", 340_000.0), ("Houston_TX", 280_000.0), ("LosAngeles_CA", 710_000.0)];
+const CITIES: [(&str, f32); 4] =
+    [("NewYork_NY", 620_000.0), ("Chicago_IL", 340_000.0), ("Houston_TX", 280_000.0), ("LosAngeles_CA", 710_000.0)];
 /// One house: year, square feet, bedrooms, bathrooms, acres, garage, porch, deck.
 const HOUSE: &str = "1992,1659.5,3,2,0.87,2,0,1";
 /// What the caller may do: call one city's model.
@@ -119,7 +121,10 @@ fn walk(url: &str, password: &str, folder: &Path) -> Result<()> {
     output::line("Uploading four city models …");
     for (seed, (city, level)) in CITIES.iter().enumerate() {
         let model = city::model(seed as u64, *level, 100, 6);
-        let done = admin.send("PUT", &format!("/api/v1/models/housing/cities/{city}/model.json"), &[], Body::Bytes(model.as_bytes()))?.good()?.json()?;
+        let done = admin
+            .send("PUT", &format!("/api/v1/models/housing/cities/{city}/model.json"), &[], Body::Bytes(model.as_bytes()))?
+            .good()?
+            .json()?;
         output::line(format_args!("  housing/cities/{city}/model.json  {} bytes in memory", done["memoryBytes"]));
     }
     admin.call("POST", "/api/v1/endpoints", Some(&json!({ "name": "housing", "stages": [{ "prefix": "housing/cities/" }] })))?;

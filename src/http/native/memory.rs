@@ -17,9 +17,7 @@ fn shown(memory: &Memory) -> Value {
             "idleSeconds": entry.idle.as_secs_f64(), "pinned": entry.pinned, "inUse": entry.in_use,
         })
     };
-    let evicted = |one: &crate::cache::Evicted<crate::names::Version>| {
-        json!({ "version": one.key.to_string(), "bytes": one.weight, "why": one.why.word(), "secondsAgo": one.ago.as_secs_f64() })
-    };
+    let evicted = |one: &crate::cache::Evicted<crate::names::Version>| json!({ "version": one.key.to_string(), "bytes": one.weight, "why": one.why.word(), "secondsAgo": one.ago.as_secs_f64() });
     json!({
         "budgetBytes": memory.budget, "usedBytes": memory.used, "loads": memory.loads, "evictions": memory.evictions,
         "loaded": memory.entries.iter().map(entry).collect::<Vec<_>>(), "pins": memory.pins,
@@ -83,9 +81,7 @@ pub(in super::super) async fn audit(request: HttpRequest, state: Data<State>) ->
     let result = async {
         let AuditQuery { before, limit } = query(&request)?;
         let changes = run(&request, &state, move |service, caller| service.audit(caller, before, limit.clamp(1, 1000))).await?;
-        let one = |change: &crate::store::audit::Change| {
-            json!({ "id": change.id, "at": change.at, "principal": change.principal, "action": change.action, "resource": change.resource })
-        };
+        let one = |change: &crate::store::audit::Change| json!({ "id": change.id, "at": change.at, "principal": change.principal, "action": change.action, "resource": change.resource });
         Ok(json!({ "changes": changes.iter().map(one).collect::<Vec<_>>() }))
     };
     reply::json(StatusCode::OK, &result.await)

@@ -135,7 +135,8 @@ pub(in super::super) async fn put_inline(request: HttpRequest, mut payload: Payl
             return Err(Error::invalid("the body is empty; send the policy document"));
         }
         let (noun, name, policy) = (noun(&request), part(&request, "name"), part(&request, "policy"));
-        run(&request, &state, move |service, caller| service.change_principal(caller, noun, &name, Change::PutInline(&policy, &document))).await
+        run(&request, &state, move |service, caller| service.change_principal(caller, noun, &name, Change::PutInline(&policy, &document)))
+            .await
     }
     .await;
     reply::empty(&result)
@@ -144,17 +145,24 @@ pub(in super::super) async fn put_inline(request: HttpRequest, mut payload: Payl
 /// `DELETE /api/v1/users/{name}/policies/{policy}`
 pub(in super::super) async fn delete_inline(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let (noun, name, policy) = (noun(&request), part(&request, "name"), part(&request, "policy"));
-    reply::empty(&run(&request, &state, move |service, caller| service.change_principal(caller, noun, &name, Change::DeleteInline(&policy))).await)
+    reply::empty(
+        &run(&request, &state, move |service, caller| service.change_principal(caller, noun, &name, Change::DeleteInline(&policy))).await,
+    )
 }
 
 /// `PUT /api/v1/groups/{name}/members/{user}`
 pub(in super::super) async fn add_member(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let (name, user) = (part(&request, "name"), part(&request, "user"));
-    reply::empty(&run(&request, &state, move |service, caller| service.change_principal(caller, Noun::Group, &name, Change::AddMember(&user))).await)
+    reply::empty(
+        &run(&request, &state, move |service, caller| service.change_principal(caller, Noun::Group, &name, Change::AddMember(&user))).await,
+    )
 }
 
 /// `DELETE /api/v1/groups/{name}/members/{user}`
 pub(in super::super) async fn remove_member(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let (name, user) = (part(&request, "name"), part(&request, "user"));
-    reply::empty(&run(&request, &state, move |service, caller| service.change_principal(caller, Noun::Group, &name, Change::RemoveMember(&user))).await)
+    reply::empty(
+        &run(&request, &state, move |service, caller| service.change_principal(caller, Noun::Group, &name, Change::RemoveMember(&user)))
+            .await,
+    )
 }

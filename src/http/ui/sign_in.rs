@@ -87,7 +87,10 @@ fn claimable(state: &State, token: &str) -> Result<()> {
     if state.service.is_unclaimed() && bool::from(state.setup.as_bytes().ct_eq(token.as_bytes())) {
         return Ok(());
     }
-    Err(Error::new(Kind::Denied, "this link does not hold; take the one the server printed when it started, or sign in if there is an administrator"))
+    Err(Error::new(
+        Kind::Denied,
+        "this link does not hold; take the one the server printed when it started, or sign in if there is an administrator",
+    ))
 }
 
 fn setup_form(token: &str, complaint: Option<&str>) -> Markup {

@@ -222,7 +222,13 @@ mod tests {
         assert!(refuse(3, &|number| if number == 0 { split(1, 7) } else { TreeNode::Leaf(0.0) }).contains("outside the tree"));
         assert!(refuse(1, &|_| TreeNode::Leaf(f32::NAN)).contains("finite"));
         assert!(refuse(0, &|_| TreeNode::Leaf(0.0)).contains("no node"));
-        let wide = |number| if number == 0 { TreeNode::Split { feature: 9, split: Split::Below(0.0), missing_left: true, left: 1, right: 2 } } else { TreeNode::Leaf(0.0) };
+        let wide = |number| {
+            if number == 0 {
+                TreeNode::Split { feature: 9, split: Split::Below(0.0), missing_left: true, left: 1, right: 2 }
+            } else {
+                TreeNode::Leaf(0.0)
+            }
+        };
         assert!(refuse(3, &wide).contains("feature 9"));
         let deep = |number: u32| if number.is_multiple_of(2) { split(number + 1, number + 2) } else { TreeNode::Leaf(0.0) };
         assert!(refuse(10_001, &deep).contains("deeper"));
@@ -235,7 +241,13 @@ mod tests {
             builder
                 .tree(0, 5, |number| {
                     Ok(match number {
-                        0 => TreeNode::Split { feature: 0, split: Split::Below(0.1 * tree as f32), missing_left: tree % 2 == 0, left: 1, right: 2 },
+                        0 => TreeNode::Split {
+                            feature: 0,
+                            split: Split::Below(0.1 * tree as f32),
+                            missing_left: tree % 2 == 0,
+                            left: 1,
+                            right: 2,
+                        },
                         2 => TreeNode::Split { feature: 1, split: Split::Among(&[1, 33]), missing_left: false, left: 3, right: 4 },
                         other => TreeNode::Leaf(other as f32 * 0.3 + tree as f32 * 0.01),
                     })
@@ -243,7 +255,8 @@ mod tests {
                 .unwrap();
         }
         let ensemble = builder.finish().unwrap();
-        let values: Vec<f32> = (0..77).flat_map(|row| [if row % 7 == 0 { f32::NAN } else { row as f32 * 0.03 }, (row % 40) as f32 - 2.0]).collect();
+        let values: Vec<f32> =
+            (0..77).flat_map(|row| [if row % 7 == 0 { f32::NAN } else { row as f32 * 0.03 }, (row % 40) as f32 - 2.0]).collect();
         let mut all = vec![0.5; 77];
         ensemble.add_to(&Tensor::new(2, values.clone()).unwrap(), &mut all).unwrap();
         for (row, expected) in values.chunks(2).zip(&all) {
@@ -252,7 +265,13 @@ mod tests {
             let mut slow = 0.5f32;
             for tree in 0..21u32 {
                 let left = if row[0].is_nan() { tree % 2 == 0 } else { row[0] < 0.1 * tree as f32 };
-                let leaf = if left { 1 } else if row[1] == 1.0 || row[1] == 33.0 { 4 } else { 3 };
+                let leaf = if left {
+                    1
+                } else if row[1] == 1.0 || row[1] == 33.0 {
+                    4
+                } else {
+                    3
+                };
                 slow += leaf as f32 * 0.3 + tree as f32 * 0.01;
             }
             assert_eq!((one[0].to_bits(), expected.to_bits()), (slow.to_bits(), slow.to_bits()));

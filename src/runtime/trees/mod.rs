@@ -81,14 +81,7 @@ impl Ensemble {
     }
 
     /// The only way to an ensemble: every index it holds is inside its array.
-    fn checked(
-        features: usize,
-        groups: usize,
-        nodes: Vec<Node>,
-        trees: Vec<Tree>,
-        categories: Vec<u32>,
-        leaves: Vec<f32>,
-    ) -> Result<Self> {
+    fn checked(features: usize, groups: usize, nodes: Vec<Node>, trees: Vec<Tree>, categories: Vec<u32>, leaves: Vec<f32>) -> Result<Self> {
         let count = nodes.len();
         let vector = !leaves.is_empty();
         let rows = leaves.len().checked_div(groups).unwrap_or_default();

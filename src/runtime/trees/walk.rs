@@ -5,7 +5,11 @@
 //! `Ensemble::checked` proved when the ensemble was made: `feature < features`, `left + 1 < nodes` for splits,
 //! `left < nodes` for leaves, roots and leaf rows inside. Must not know anything else.
 #![expect(unsafe_code, reason = "bounds were proven for the whole ensemble once, by Ensemble::checked")]
-#![expect(clippy::indexing_slicing, reason = "arrays of a fixed size indexed by their own lane counter")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::needless_range_loop,
+    reason = "arrays of a fixed size indexed by their own lane counter"
+)]
 
 use super::{CATEGORICAL, Ensemble, MISSING_LEFT, Node, SPLIT};
 
@@ -62,7 +66,7 @@ fn step<const CATEGORIES: bool, const MISSING: bool>(node: &Node, x: f32, catego
 /// Whether `x`, cut to a whole number, is in the set at `offset`. Negative and unknown ones are not.
 #[inline]
 fn among(categories: &[u32], offset: usize, x: f32) -> bool {
-    if !(x >= 0.0 && x < 16_777_216.0) {
+    if !(0.0..16_777_216.0).contains(&x) {
         return false;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked above")]

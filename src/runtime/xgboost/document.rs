@@ -280,7 +280,9 @@ fn read_tree<'a, P: Pull<'a>>(document: &mut P, index: usize) -> Result<RawTree>
     document.object(|document, key| {
         match key {
             // The library places trees by their id, and writes them in that order.
-            "id" if usize::try_from(document.integer()?) != Ok(index) => return Err(document.fail(format_args!("tree {index} has another id"))),
+            "id" if usize::try_from(document.integer()?) != Ok(index) => {
+                return Err(document.fail(format_args!("tree {index} has another id")));
+            }
             "id" => {}
             "left_children" => tree.left = document.integers()?,
             "right_children" => tree.right = document.integers()?,

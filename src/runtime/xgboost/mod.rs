@@ -90,14 +90,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
             Learner::Linear(weights.clone())
         }
     };
-    let head = Head {
-        objective,
-        features,
-        groups,
-        names: document.names.clone(),
-        base,
-        linear: matches!(learner, Learner::Linear(_)),
-    };
+    let head = Head { objective, features, groups, names: document.names.clone(), base, linear: matches!(learner, Learner::Linear(_)) };
     let mut writer = Writer::new(&head)?;
     match &learner {
         Learner::Trees(trees) => trees.write(&mut writer),

@@ -39,8 +39,16 @@ impl Objective {
     pub(super) fn named(name: &str, version: (i32, i32)) -> Result<Self> {
         Ok(match name {
             "reg:quantileerror" if version >= (3, 4) => Self::Sorted,
-            "reg:squarederror" | "reg:linear" | "reg:squaredlogerror" | "reg:pseudohubererror" | "reg:absoluteerror" | "reg:quantileerror"
-            | "rank:pairwise" | "rank:ndcg" | "rank:map" | "binary:logitraw" => Self::Identity,
+            "reg:squarederror"
+            | "reg:linear"
+            | "reg:squaredlogerror"
+            | "reg:pseudohubererror"
+            | "reg:absoluteerror"
+            | "reg:quantileerror"
+            | "rank:pairwise"
+            | "rank:ndcg"
+            | "rank:map"
+            | "binary:logitraw" => Self::Identity,
             "reg:expectileerror" => Self::Expectile,
             "reg:logistic" | "binary:logistic" if version >= (3, 2) => Self::LogisticClamped,
             "reg:logistic" | "binary:logistic" => Self::Logistic,
