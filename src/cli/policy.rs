@@ -150,7 +150,7 @@ pub(super) struct Simulate {
     /// Policy documents to decide by; no database is opened then.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     policy: Vec<PathBuf>,
-    /// The request: {"principal","action","resource","context":{key: value or [values]}}.
+    /// The request, as JSON: principal, action, resource, and context, an object of values or lists of values by key.
     #[arg(long, value_name = "FILE")]
     request: PathBuf,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Models: what a format must offer, which formats there are, and how bytes become one.
 //!
 //! [`prepare`] turns an uploaded artifact into its prepared form, with every check; [`load`] turns a prepared form
-//! into a [`Model`] in microseconds. A format is one file here and one line in [`FORMATS`]; it is recognised by its
+//! into a [`Model`] in microseconds. A format is one file here and one line in `FORMATS`; it is recognised by its
 //! content. Must not know where bytes are kept or who asks. Next: `xgboost/mod.rs` as the example of a format,
 //! `trees/mod.rs` for what tree formats become, `pipeline.rs` for models in a row.
 

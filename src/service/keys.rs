@@ -12,7 +12,7 @@ use crate::authn::directory::Key;
 use crate::authn::{Caller, Credential, new_api_key, new_aws_key_id};
 use crate::error::{Error, Kind, Result};
 use crate::names::{Name, Noun, shown};
-use crate::policy::{Kind as PolicyKind, Policy};
+use crate::policy::{Kind as PolicyKind, Permit, Policy};
 use crate::store::keys::{self as kept, KeyKind};
 use crate::store::now;
 
@@ -44,7 +44,6 @@ impl Service {
         let user = Name::parse(user)?;
         let arn = Noun::User.arn(user.as_str());
         let permit = self.authorise(caller, "iam:CreateAccessKey", &arn, |_| ())?;
-        self.guard(caller, Noun::User, user.as_str())?;
         if matches!(caller.credential(), Credential::Key(_)) && !caller.grants().narrowing.is_empty() {
             return Err(Error::new(
                 Kind::Denied,
@@ -68,7 +67,10 @@ impl Service {
                 (Made::Aws { id: id.clone(), secret }, id, None)
             }
         };
-        self.change(&permit, caller, "iam:CreateAccessKey", &arn, |tx| kept::create(tx, &user, kind, &id, hash, document, expires_at))?;
+        self.change(&permit, caller, "iam:CreateAccessKey", &arn, |tx| {
+            self.guard(caller, Noun::User, user.as_str())?;
+            kept::create(tx, &user, kind, &id, hash, document, expires_at)
+        })?;
         Ok(made)
     }
 
@@ -98,8 +100,11 @@ impl Service {
     /// # Errors
     /// Denied, not there.
     pub fn set_key_disabled(&self, caller: &Caller, id: &str, disabled: bool) -> Result<()> {
-        let (permit, arn) = self.authorise_key(caller, "iam:UpdateAccessKey", id)?;
-        self.change(&permit, caller, "iam:UpdateAccessKey", &arn, |tx| kept::set_disabled(tx, id, disabled))
+        let (permit, arn, user) = self.authorise_key(caller, "iam:UpdateAccessKey", id)?;
+        self.change(&permit, caller, "iam:UpdateAccessKey", &arn, |tx| {
+            self.guard(caller, Noun::User, &user)?;
+            kept::set_disabled(tx, id, disabled)
+        })
     }
 
     /// Removes a key.
@@ -107,18 +112,19 @@ impl Service {
     /// # Errors
     /// Denied, not there.
     pub fn delete_key(&self, caller: &Caller, id: &str) -> Result<()> {
-        let (permit, arn) = self.authorise_key(caller, "iam:DeleteAccessKey", id)?;
-        self.change(&permit, caller, "iam:DeleteAccessKey", &arn, |tx| kept::delete(tx, id))
+        let (permit, arn, user) = self.authorise_key(caller, "iam:DeleteAccessKey", id)?;
+        self.change(&permit, caller, "iam:DeleteAccessKey", &arn, |tx| {
+            self.guard(caller, Noun::User, &user)?;
+            kept::delete(tx, id)
+        })
     }
 
     /// A key is its user's; one that does not exist is asked for as anybody's, so that its absence is told only to those
     /// who may know.
-    fn authorise_key(&self, caller: &Caller, action: &str, id: &str) -> Result<(crate::policy::Permit, String)> {
+    fn authorise_key(&self, caller: &Caller, action: &str, id: &str) -> Result<(Permit, String, String)> {
         let key = self.own_key(id);
         let arn = Noun::User.arn(key.as_ref().map_or("*", |key| key.user.name.as_str()));
         let permit = self.authorise(caller, action, &arn, |_| ())?;
-        let key = key?;
-        self.guard(caller, Noun::User, &key.user.name)?;
-        Ok((permit, arn))
+        Ok((permit, arn, key?.user.name.clone()))
     }
 }

@@ -21,24 +21,36 @@ impl Service {
     pub fn put_policy(&self, caller: &Caller, name: &str, document: &str) -> Result<bool> {
         let name = Name::parse(name)?;
         let arn = Noun::Policy.arn(name.as_str());
-        let snapshot = self.snapshot.load_full();
-        let exists = snapshot.directory.managed(name.as_str()).is_some();
+        let exists = self.snapshot.load().directory.managed(name.as_str()).is_some();
         let action = if exists { "iam:CreatePolicyVersion" } else { "iam:CreatePolicy" };
         let permit = self.authorise(caller, action, &arn, |_| ())?;
         Policy::parse(document, PolicyKind::Identity)?;
         if caller.principal().boundary.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name.as_str())) {
             return Err(Error::new(Kind::Denied, format!("`{name}` is your own permissions boundary; ask an administrator without one")));
         }
-        // A new document reaches whoever has the policy, so a bounded caller must be free to manage all of them.
-        let has = |attached: &[String]| attached.iter().any(|policy| policy.eq_ignore_ascii_case(name.as_str()));
+        self.change(&permit, caller, action, &arn, |tx| {
+            self.guard_holders(caller, &name)?;
+            // Making and changing are different permissions, so it must still be the one that was asked for.
+            if kept::put(tx, &name, document)? == exists {
+                return Err(Error::conflict(format!("policy `{name}` was made or deleted a moment ago; send the request again")));
+            }
+            Ok(!exists)
+        })
+    }
+
+    /// A new document reaches whoever has the policy or is bounded by it, so a bounded caller must be free to manage all
+    /// of them.
+    fn guard_holders(&self, caller: &Caller, name: &Name) -> Result<()> {
+        let snapshot = self.snapshot.load_full();
+        let is = |policy: &String| policy.eq_ignore_ascii_case(name.as_str());
         for noun in [Noun::User, Noun::Role] {
-            let holders = snapshot.directory.all(noun).into_iter().filter(|one| has(&one.attached));
+            let holders = snapshot.directory.all(noun).into_iter().filter(|one| one.attached.iter().chain(&one.boundary).any(is));
             within_boundary(caller, holders.map(|one| one.boundary.as_deref()))?;
         }
-        for group in snapshot.directory.all(Noun::Group).into_iter().filter(|one| has(&one.attached)) {
+        for group in snapshot.directory.all(Noun::Group).into_iter().filter(|one| one.attached.iter().any(is)) {
             self.guard(caller, Noun::Group, &group.name)?;
         }
-        self.change(&permit, caller, action, &arn, |tx| kept::put(tx, &name, document))
+        Ok(())
     }
 
     /// One managed policy.

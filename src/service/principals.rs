@@ -212,11 +212,14 @@ impl Service {
         let name = Name::parse(name)?;
         let action = format!("iam:Delete{}", title(noun));
         let permit = self.authorise_principal(caller, &action, noun, name.as_str(), None)?;
-        self.guard(caller, noun, name.as_str())?;
-        self.change(&permit, caller, &action, &noun.arn(name.as_str()), |tx| kept::delete(tx, noun, &name))
+        self.change(&permit, caller, &action, &noun.arn(name.as_str()), |tx| {
+            self.guard(caller, noun, name.as_str())?;
+            kept::delete(tx, noun, &name)
+        })
     }
 
-    /// For a bounded caller: the principal, and of a group every member, must be bounded alike.
+    /// For a bounded caller: the principal, and of a group every member, must be bounded alike. Asked inside the write,
+    /// so that nobody moves a boundary in between.
     pub(super) fn guard(&self, caller: &Caller, noun: Noun, name: &str) -> Result<()> {
         let snapshot = self.snapshot.load();
         let directory: &Directory = &snapshot.directory;
@@ -237,10 +240,6 @@ impl Service {
         change.fits(noun)?;
         let action = change.action(noun);
         let permit = self.authorise_principal(caller, &action, noun, name.as_str(), Some(change))?;
-        self.guard(caller, noun, name.as_str())?;
-        if let Change::AddMember(user) = change {
-            self.guard(caller, Noun::User, user)?;
-        }
         if let Change::Boundary(boundary) = change {
             within_boundary(caller, [boundary].into_iter())?;
         }
@@ -252,7 +251,12 @@ impl Service {
             _ => None,
         };
         let resource = noun.arn(name.as_str());
-        self.change(&permit, caller, &action, &resource, |tx| match change {
+        self.change(&permit, caller, &action, &resource, |tx| {
+            self.guard(caller, noun, name.as_str())?;
+            if let Change::AddMember(user) = change {
+                self.guard(caller, Noun::User, user)?;
+            }
+            match change {
             Change::Password(_) => kept::set_password(tx, &name, hash.as_deref()),
             Change::Disabled(disabled) => kept::set_disabled(tx, &name, disabled),
             Change::Tags(tags) => kept::set_tags(tx, noun, &name, &Self::tags_json(tags)?),
@@ -263,6 +267,7 @@ impl Service {
             Change::DeleteInline(policy) => kept::delete_inline(tx, noun, &name, &Name::parse(policy)?),
             Change::AddMember(user) => kept::add_member(tx, &name, &Name::parse(user)?),
             Change::RemoveMember(user) => kept::remove_member(tx, &name, &Name::parse(user)?),
+            }
         })
     }
 }
