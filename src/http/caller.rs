@@ -16,7 +16,7 @@ use crate::authn::{Caller, Evidence, Transport};
 use crate::error::{Error, Kind, Result};
 
 /// A body may pause this long between two pieces.
-const IDLE: Duration = Duration::from_secs(30);
+pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// The text of a header; `None` when it is absent.
 ///

@@ -59,7 +59,8 @@ fn runtime_code(kind: Kind) -> &'static str {
     }
 }
 
-fn log(error: &Error) {
+/// Logs what is our own failure, with its cause.
+pub(super) fn log(error: &Error) {
     if error.kind() == Kind::Internal {
         tracing::error!(?error, "a request failed");
     }

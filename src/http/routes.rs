@@ -87,6 +87,8 @@ pub const TABLE: &[Line] = &[
     line!(put "/api/v1/{noun:users|groups|roles}/{name}/policies/{policy}" Credential native::principals::put_inline),
     line!(delete "/api/v1/{noun:users|groups|roles}/{name}/policies/{policy}" Credential native::principals::delete_inline),
     line!(get "/" Open ui::home),
+    line!(get "/ui" Open ui::home),
+    line!(get "/ui/" Open ui::home),
     line!(get "/ui/static/{file}" Open ui::file),
     line!(get "/ui/setup" Open ui::sign_in::setup_page),
     line!(post "/ui/setup" Open ui::sign_in::setup),

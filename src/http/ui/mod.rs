@@ -7,7 +7,7 @@ pub(super) mod models;
 mod page;
 pub(super) mod sign_in;
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -73,6 +73,28 @@ fn own_form(visitor: &Visitor, token: &str) -> Result<()> {
     Err(Error::new(Kind::Denied, "the form is out of date; open the page again and send it from there"))
 }
 
+/// The status of a refusal; what is our own failure is logged.
+fn status(error: &Error) -> StatusCode {
+    reply::log(error);
+    reply::status(error.kind())
+}
+
+fn malformed<E: std::fmt::Debug + std::fmt::Display + 'static>(error: E) -> actix_web::Error {
+    let text = "the form is not as this console's pages send it; open the page again and send it from there";
+    let page = page::send(StatusCode::BAD_REQUEST, &page::message("That did not work", text));
+    actix_web::error::InternalError::from_response(error, page).into()
+}
+
+/// What a form that cannot be read is answered.
+pub(super) fn bad_form(error: actix_web::error::UrlencodedError, _request: &HttpRequest) -> actix_web::Error {
+    malformed(error)
+}
+
+/// What a query that cannot be read is answered.
+pub(super) fn bad_query(error: actix_web::error::QueryPayloadError, _request: &HttpRequest) -> actix_web::Error {
+    malformed(error)
+}
+
 /// Sends the browser elsewhere, so that a reload does not send the form again.
 fn see(place: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, place)).finish()
@@ -83,7 +105,7 @@ fn refused(error: &Error) -> HttpResponse {
     if error.kind() == Kind::Unauthenticated {
         return see("/ui/sign-in");
     }
-    page::send(reply::status(error.kind()), &page::message("That did not work", error.message()))
+    page::send(status(error), &page::message("That did not work", error.message()))
 }
 
 /// `GET /`

@@ -4,11 +4,11 @@ use actix_multipart::{Field, Multipart};
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{State, Visitor, own_form, page, refused, reply, same_origin, see, visitor};
+use super::{State, Visitor, caller, own_form, page, refused, same_origin, see, status, visitor};
 use crate::error::{Error, Kind, Result};
 use crate::names::ModelPath;
 use crate::service::invoke::blocking;
@@ -38,9 +38,10 @@ fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let bytes = bytes as f64;
     match bytes {
-        b if b < 1024.0 => format!("{b} B"),
-        b if b < 1_048_576.0 => format!("{:.1} KiB", b / 1024.0),
-        b => format!("{:.1} MiB", b / 1_048_576.0),
+        b if b < 1_000.0 => format!("{b} B"),
+        b if b < 1_000_000.0 => format!("{:.1} KiB", b / 1024.0),
+        b if b < 1_000_000_000.0 => format!("{:.1} MiB", b / 1_048_576.0),
+        b => format!("{:.1} GiB", b / 1_073_741_824.0),
     }
 }
 
@@ -91,29 +92,31 @@ fn encode(pairs: &[(&str, &str)]) -> String {
 
 /// `GET /ui/models`
 pub(in super::super) async fn list(request: HttpRequest, query: Query<ListQuery>, state: Data<State>) -> HttpResponse {
-    let result = async {
-        let visitor = visitor(&request, &state).await?;
-        let (service, caller) = (state.service.clone(), visitor.caller.clone());
-        let (prefix, after) = (query.prefix.clone(), query.after.clone());
-        let models = blocking(move || service.models(&caller, &prefix, &after, PAGE)).await?;
-        let body = html! {
-            @if !query.done.is_empty() { p.notice.good role="status" { "Uploaded " code { (query.done) } "." } }
-            form.filter method="get" action="/ui/models" role="search" {
-                label { "Prefix" input name="prefix" value=(query.prefix) placeholder="housing/cities/"; }
-                button.quiet type="submit" { "Filter" }
-            }
-            @if models.is_empty() {
-                p.empty { "No models here yet. " a href="/ui/upload" { "Upload one" } ", or send it with " code { "rookery model put" } "." }
-            } @else {
-                (table(&models, &query.prefix))
-            }
-        };
-        Ok(page::frame("Models", signed_in(&visitor), &body))
+    let visitor = match visitor(&request, &state).await {
+        Ok(visitor) => visitor,
+        Err(error) => return refused(&error),
     };
-    match result.await {
-        Ok(page) => page::send(StatusCode::OK, &page),
-        Err(error) => refused(&error),
-    }
+    let (service, caller) = (state.service.clone(), visitor.caller.clone());
+    let (prefix, after) = (query.prefix.clone(), query.after.clone());
+    let result = blocking(move || service.models(&caller, &prefix, &after, PAGE)).await;
+    // Whoever may list one collection only is refused the whole list, and needs the filter to get to theirs.
+    let body = html! {
+        @if !query.done.is_empty() { p.notice.good role="status" { "Uploaded " code { (query.done) } "." } }
+        form.filter method="get" action="/ui/models" role="search" {
+            label { "Prefix" input name="prefix" value=(query.prefix) placeholder="housing/cities/"; }
+            button.quiet type="submit" { "Filter" }
+        }
+        @match &result {
+            Err(error) => { p.notice.bad role="alert" { (error.message()) } }
+            Ok(models) if !models.is_empty() => { (table(models, &query.prefix)) }
+            Ok(_) if !query.prefix.is_empty() => { p.empty { "No models here begin with this prefix." } }
+            Ok(_) => {
+                p.empty { "No models here yet. " a href="/ui/upload" { "Upload one" } ", or send it with " code { "rookery model put" } "." }
+            }
+        }
+    };
+    let status = result.as_ref().err().map_or(StatusCode::OK, status);
+    page::send(status, &page::frame("Models", signed_in(&visitor), &body))
 }
 
 fn upload_form(visitor: &Visitor, complaint: Option<&str>) -> Markup {
@@ -149,14 +152,14 @@ pub(in super::super) async fn upload(request: HttpRequest, mut parts: Multipart,
     };
     match receive(&visitor, &mut parts, &state).await {
         Ok(published) => see(&format!("/ui/models?{}", encode(&[("done", published.path.as_str())]))),
-        Err(error) => page::send(reply::status(error.kind()), &upload_form(&visitor, Some(error.message()))),
+        Err(error) => page::send(status(&error), &upload_form(&visitor, Some(error.message()))),
     }
 }
 
 async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) -> Result<Published> {
     let broken = || Error::invalid("the form broke off; send it again");
     let (mut trusted, mut path) = (false, None);
-    while let Some(field) = parts.next().await {
+    while let Some(field) = next(parts).await? {
         let mut field = field.map_err(|_| broken())?;
         match field.name() {
             Some("csrf") => {
@@ -170,7 +173,7 @@ async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) 
                 }
                 let path = path.take().ok_or_else(|| Error::invalid("the model path is missing"))?;
                 let mut upload = state.service.upload(&visitor.caller, path, Precondition::None)?;
-                while let Some(piece) = field.next().await {
+                while let Some(piece) = next(&mut field).await? {
                     if upload.push(&piece.map_err(|_| broken())?)? {
                         upload = blocking(move || upload.flush().map(|()| upload)).await?;
                     }
@@ -183,9 +186,15 @@ async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) 
     Err(Error::invalid("the form carries no file; choose one"))
 }
 
+/// The next piece of a form, which may pause no longer than any body.
+async fn next<S: Stream + Unpin>(stream: &mut S) -> Result<Option<S::Item>> {
+    let paused = |_| Error::invalid("the form paused for too long; send it again");
+    tokio::time::timeout(caller::IDLE, stream.next()).await.map_err(paused)
+}
+
 async fn text(field: &mut Field) -> Result<String> {
     let mut bytes = Vec::new();
-    while let Some(piece) = field.next().await {
+    while let Some(piece) = next(field).await? {
         bytes.extend_from_slice(&piece.map_err(|_| Error::invalid("the form broke off; send it again"))?);
         if bytes.len() > FIELD_MAX {
             return Err(Error::new(Kind::TooLarge, format!("a field of the form is longer than {FIELD_MAX} bytes")));

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use super::{COOKIE, State, caller, cookie, own_form, page, refused, reply, same_origin, see, visitor};
+use super::{COOKIE, State, caller, cookie, own_form, page, refused, same_origin, see, status, visitor};
 use crate::error::{Error, Kind, Result};
 use crate::service::invoke::blocking;
 
@@ -49,7 +49,7 @@ pub(in super::super) async fn sign_in(request: HttpRequest, sent: Form<SignIn>, 
         }
         Err(error) => {
             let body = form("/ui/sign-in", "Sign in", Some(error.message()), "current-password");
-            page::send(reply::status(error.kind()), &page::frame("Sign in", None, &body))
+            page::send(status(&error), &page::frame("Sign in", None, &body))
         }
     }
 }
@@ -119,6 +119,6 @@ pub(in super::super) async fn setup(request: HttpRequest, query: Query<Token>, s
     let service = state.service.clone();
     match blocking(move || service.claim(&name, &password)).await {
         Ok(()) => see("/ui/sign-in"),
-        Err(error) => page::send(reply::status(error.kind()), &setup_form(&query.token, Some(error.message()))),
+        Err(error) => page::send(status(&error), &setup_form(&query.token, Some(error.message()))),
     }
 }
