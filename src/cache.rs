@@ -9,13 +9,15 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
 
 use crate::error::{Error, Kind, Result};
 
@@ -204,13 +206,15 @@ struct State<K, V> {
     loads: u64,
 }
 
+type Shard<K, V> = RwLock<HashMap<K, Arc<Entry<V>>, RandomState>>;
+
 /// The cache.
 pub struct Cache<K, V> {
     budget: u64,
     born: Instant,
     ledger: Arc<Ledger>,
     hasher: RandomState,
-    shards: [RwLock<HashMap<K, Arc<Entry<V>>>>; SHARDS],
+    shards: [Shard<K, V>; SHARDS],
     state: Mutex<State<K, V>>,
 }
 
@@ -227,8 +231,8 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
             budget,
             born: Instant::now(),
             ledger: Arc::new(Ledger { used: Mutex::new(0), freed: Condvar::new() }),
-            hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| RwLock::new(HashMap::new())),
+            hasher: RandomState::default(),
+            shards: std::array::from_fn(|_| RwLock::new(HashMap::default())),
             state: Mutex::new(State {
                 small: VecDeque::new(),
                 small_bytes: 0,
@@ -255,7 +259,7 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         *lock(&self.ledger.used)
     }
 
-    fn shard(&self, key: &K) -> &RwLock<HashMap<K, Arc<Entry<V>>>> {
+    fn shard(&self, key: &K) -> &Shard<K, V> {
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
         let at = self.hasher.hash_one(key) as usize % SHARDS;
         // SHARDS is the array's length.

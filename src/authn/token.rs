@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use foldhash::fast::RandomState;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
@@ -49,7 +50,7 @@ pub struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
-    remembered: RwLock<HashMap<Box<str>, Arc<Checked>>>,
+    remembered: RwLock<HashMap<Box<str>, Arc<Checked>, RandomState>>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -82,7 +83,7 @@ impl Tokens {
             encoding: EncodingKey::from_secret(&secret),
             decoding: DecodingKey::from_secret(&secret),
             validation,
-            remembered: RwLock::new(HashMap::new()),
+            remembered: RwLock::new(HashMap::default()),
         }
     }
 

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -13,6 +13,15 @@ use super::{State, caller, reply};
 use crate::error::{Error, Result};
 use crate::service::invoke::{Answered, Call};
 
+const TARGET_MODEL: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-model");
+const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
+const CUSTOM_ATTRIBUTES: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
+/// What AWS has and this server does not; answering as if it were not asked would be wrong.
+const UNSUPPORTED: [HeaderName; 3] = [
+    HeaderName::from_static("x-amzn-sagemaker-target-container-hostname"),
+    HeaderName::from_static("x-amzn-sagemaker-inference-component"),
+    HeaderName::from_static("x-amzn-sagemaker-enable-explanations"),
+];
 /// The longest custom attributes, as AWS has it.
 const ATTRIBUTES_MAX: usize = 1024;
 
@@ -31,24 +40,20 @@ async fn answer(request: &HttpRequest, payload: &mut Payload, state: &State) -> 
     let caller = caller::caller(request, state)?;
     let identified = micros(started);
     let headers = request.headers();
-    let header = |name: &str| caller::text(headers, name);
-    for unsupported in
-        ["x-amzn-sagemaker-target-container-hostname", "x-amzn-sagemaker-inference-component", "x-amzn-sagemaker-enable-explanations"]
-    {
-        if headers.contains_key(unsupported) {
-            return Err(Error::invalid(format!("header `{unsupported}` asks for something this server does not have; leave it out")));
-        }
+    let header = |name: &HeaderName| caller::text(headers, name);
+    if let Some(unsupported) = UNSUPPORTED.iter().find(|name| headers.contains_key(*name)) {
+        return Err(Error::invalid(format!("header `{unsupported}` asks for something this server does not have; leave it out")));
     }
-    if header("x-amzn-sagemaker-custom-attributes")?.is_some_and(|attributes| attributes.len() > ATTRIBUTES_MAX) {
+    if header(&CUSTOM_ATTRIBUTES)?.is_some_and(|attributes| attributes.len() > ATTRIBUTES_MAX) {
         return Err(Error::invalid(format!("the custom attributes are longer than {ATTRIBUTES_MAX} bytes")));
     }
     let body: Bytes = caller::body(request, payload, state.body).await?;
     let call = Call {
         endpoint: request.match_info().get("endpoint").unwrap_or_default(),
-        target_model: header("x-amzn-sagemaker-target-model")?,
-        target_variant: header("x-amzn-sagemaker-target-variant")?,
-        content_type: header("content-type")?,
-        accept: header("accept")?,
+        target_model: header(&TARGET_MODEL)?,
+        target_variant: header(&TARGET_VARIANT)?,
+        content_type: header(&header::CONTENT_TYPE)?,
+        accept: header(&header::ACCEPT)?,
         body: &body,
     };
     Ok((state.service.invoke(&caller, call).await?, identified))

@@ -88,7 +88,12 @@ pub(super) fn fold_endpoint(resource: &str) -> Option<Cow<'_, str>> {
     if !resource.starts_with("arn:aws:sagemaker:") {
         return None;
     }
-    let tail = resource.splitn(6, ':').nth(5)?;
+    let mut colons = 0;
+    let fifth = resource.bytes().position(|byte| {
+        colons += u8::from(byte == b':');
+        colons == 5
+    })?;
+    let tail = resource.get(fifth + 1..)?;
     if !tail.starts_with("endpoint/") {
         return None;
     }

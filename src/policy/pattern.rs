@@ -240,7 +240,7 @@ fn matches(tokens: &[Token], text: &str) -> bool {
             Some(Token::One) => rest.chars().next().and_then(|character| rest.get(character.len_utf8()..)),
             Some(Token::Literal(literal)) => match resume {
                 // Right after the star: go to the first place the literal stands at, or nowhere.
-                Some((after, from)) if after == token => match from.find(literal.as_ref()) {
+                Some((after, from)) if after == token => match find(from, literal) {
                     Some(at) => {
                         resume = Some((after, from.get(at..).unwrap_or_default()));
                         from.get(at + literal.len()..)
@@ -261,6 +261,24 @@ fn matches(tokens: &[Token], text: &str) -> bool {
         resume = Some((after, next));
         token = after;
         rest = next;
+    }
+}
+
+/// Where `needle` first stands. Policy literals are short, so looking for the first byte beats preparing a searcher; a
+/// long one is worth the preparation, which keeps the time linear.
+fn find(text: &str, needle: &str) -> Option<usize> {
+    let (bytes, wanted) = (text.as_bytes(), needle.as_bytes());
+    if wanted.len() > 32 {
+        return text.find(needle);
+    }
+    let first = wanted.first()?;
+    let mut from = 0;
+    loop {
+        let at = from + bytes.get(from..)?.iter().position(|byte| byte == first)?;
+        if bytes.get(at..)?.starts_with(wanted) {
+            return Some(at);
+        }
+        from = at + 1;
     }
 }
 

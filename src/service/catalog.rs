@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
+
 use crate::metrics::SeriesMetrics;
 use crate::names::ModelPath;
 use crate::store::models::Pointer;
@@ -27,7 +29,7 @@ pub(super) struct Target {
 
 #[derive(Debug)]
 pub(super) struct Catalog {
-    targets: RwLock<HashMap<ModelPath, Arc<Target>>>,
+    targets: RwLock<HashMap<ModelPath, Arc<Target>, RandomState>>,
     /// Counts writes; read before asking the store.
     generation: AtomicU64,
     /// The store's own count that is contained here.
@@ -36,7 +38,7 @@ pub(super) struct Catalog {
 
 impl Catalog {
     pub(super) fn new(epoch: i64) -> Self {
-        Self { targets: RwLock::new(HashMap::new()), generation: AtomicU64::new(0), epoch: AtomicI64::new(epoch) }
+        Self { targets: RwLock::new(HashMap::default()), generation: AtomicU64::new(0), epoch: AtomicI64::new(epoch) }
     }
 
     pub(super) fn get(&self, path: &ModelPath) -> Option<Arc<Target>> {

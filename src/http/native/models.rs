@@ -51,8 +51,8 @@ fn published(published: &Published) -> HttpResponse {
 
 /// `If-Match` and `If-None-Match` as a precondition.
 fn precondition(request: &HttpRequest) -> Result<Precondition> {
-    let read = |name: &str| caller::text(request.headers(), name);
-    match (read("if-match")?, read("if-none-match")?) {
+    let read = |name| caller::text(request.headers(), &name);
+    match (read(header::IF_MATCH)?, read(header::IF_NONE_MATCH)?) {
         (None, None) => Ok(Precondition::None),
         (Some("*"), None) => Ok(Precondition::Present),
         (Some(tag), None) => Ok(Precondition::Is(Version::parse(tag.trim().trim_matches('"'))?)),
