@@ -15,7 +15,8 @@ INSERT INTO epoch VALUES ('access', 0), ('models', 0);
 
 -- Bytes in 1 MiB pieces: as one value, 300 MiB read in seconds and bloat the log.
 CREATE TABLE blob (
-    id         INTEGER PRIMARY KEY,
+    -- Never used again: a load that waited may still hold the id of a blob that is gone.
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     bytes      INTEGER NOT NULL DEFAULT 0 CHECK (bytes >= 0),
     -- Set in the transaction that makes something point here. Rows without it are uploads under way, or the
     -- remains of one that died.
@@ -104,7 +105,8 @@ CREATE TABLE policy (
 
 -- Whatever policies are attached to.
 CREATE TABLE principal (
-    id         INTEGER PRIMARY KEY,
+    -- Never used again: a sign-in under way may still hold the id of a user who is gone.
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     kind       TEXT    NOT NULL CHECK (kind IN ('user', 'group', 'role')),
     name       TEXT    NOT NULL COLLATE NOCASE,
     -- Never used again, unlike names: aws:userid.

@@ -198,6 +198,9 @@ fn is_tar(block: &[u8]) -> bool {
     if block.get(257..262) == Some(b"ustar") {
         return true;
     }
+    if block.len() == 512 && block.iter().all(|&b| b == 0) {
+        return true;
+    }
     // Archives of before 1988 have no magic; their header checksum still holds.
     let Some(block) = block.first_chunk::<512>() else { return false };
     let field = block.get(148..156).unwrap_or_default();
@@ -255,6 +258,7 @@ pub fn stored_zip(bytes: &[u8], limits: Limits) -> Result<Vec<(String, &[u8])>> 
     }
     let mut members: Vec<(String, &[u8])> = Vec::new();
     let mut spans = Vec::new();
+    let mut total = 0usize;
     for _ in 0..count {
         if bytes.get(at..at + 4) != Some(b"PK\x01\x02") {
             return Err(bad("has a broken directory"));
@@ -277,6 +281,11 @@ pub fn stored_zip(bytes: &[u8], limits: Limits) -> Result<Vec<(String, &[u8])>> 
         }
         let start = local + 30 + field(word(local + 26))? + field(word(local + 28))?;
         let Some(data) = bytes.get(start..start.saturating_add(size)) else { return refuse("is cut off") };
+        // Spans may not overlap, so they cannot add up to more than the file; checked before all are summed.
+        total += size;
+        if total > bytes.len() {
+            return Err(bad("has members that overlap"));
+        }
         let mut check = flate2::Crc::new();
         check.update(data);
         if check.sum() as usize != crc {

@@ -98,6 +98,35 @@ impl Caller {
         context.moment(now, self.issued_at);
     }
 
+    /// The same caller in the picture of `now`, if the credential still holds.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthenticated`] when it was ended since.
+    pub fn renewed(&self, directory: &Directory, now: i64) -> Result<Self> {
+        let ended = || refused("the credential was ended while the request was sent");
+        if self.credential == Credential::File {
+            return Ok(self.clone());
+        }
+        let principal = directory.by_unique_id(&self.principal.unique_id).ok_or_else(ended)?;
+        let mut narrowed = None;
+        let holds = match &self.credential {
+            Credential::Token { id, expires_at } => {
+                *expires_at > now && !directory.is_revoked(id) && principal.generation == self.principal.generation
+            }
+            Credential::Key(id) => {
+                let key = directory.key(id).ok_or_else(ended)?;
+                narrowed.clone_from(&key.narrowed);
+                !key.record.disabled && key.record.expires_at.is_none_or(|end| end > now)
+            }
+            Credential::Session => principal.generation == self.principal.generation,
+            Credential::File => true,
+        };
+        if !holds || principal.disabled {
+            return Err(ended());
+        }
+        Ok(Self { principal: principal.clone(), narrowed, ..self.clone() })
+    }
+
     /// Whoever opened the database file on this machine: an administrator.
     pub fn file(directory: &Directory) -> Self {
         Self {

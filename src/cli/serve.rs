@@ -109,8 +109,11 @@ impl Serve {
                     "No user exists yet. Make the first administrator at\n  {origin}{setup}\nor with `rookery user create NAME --admin`."
                 ));
             }
+            // Only once the server has been polled are its workers up and its signals handled.
+            let server = actix_web::rt::spawn(running.run());
+            tokio::task::yield_now().await;
             output::line(format_args!("listening on {origin}"));
-            running.run().await
+            server.await.map_err(Error::internal)?
         })?;
         keep.remember_hot();
         Ok(ExitCode::SUCCESS)

@@ -77,6 +77,9 @@ fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
     };
     let inner = inner.trim_ascii();
     let after = skip_blanks(after);
+    if text.starts_with(b"\"") && !matches!(after, [] | [b',' | b'\n', ..] | [b'\r', b'\n', ..]) {
+        return Err(rows.refuse("goes on after its closing quote"));
+    }
     if inner.is_empty() || [&b"nan"[..], b"na", b"null"].iter().any(|word| inner.eq_ignore_ascii_case(word)) {
         rows.push_missing()?;
         return Ok(after);

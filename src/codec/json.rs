@@ -18,20 +18,17 @@ pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
         Next::Array => list(&mut json, rows)?,
         Next::Object => {
             let mut found = false;
-            json.object(|json, key| match key {
-                "instances" => {
-                    found = true;
-                    list(json, rows)
+            json.object(|json, key| {
+                let read = match key {
+                    "instances" => list,
+                    "features" => values,
+                    "data" => data,
+                    _ => return json.skip(),
+                };
+                if std::mem::replace(&mut found, true) {
+                    return Err(json.fail("the rows are there twice; send `instances` once"));
                 }
-                "features" => {
-                    found = true;
-                    values(json, rows)
-                }
-                "data" => {
-                    found = true;
-                    data(json, rows)
-                }
-                _ => json.skip(),
+                read(json, rows)
             })?;
             if !found {
                 return Err(Error::invalid("the JSON has no `instances`; send {\"instances\":[[1.5,2]]} or [[1.5,2]]"));
@@ -108,7 +105,9 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
         if key != "features" {
             return json.skip();
         }
-        found = true;
+        if std::mem::replace(&mut found, true) {
+            return Err(json.fail("`data` has `features` twice"));
+        }
         let (mut numbers, mut keys, mut shape) = (None, None, None);
         json.object(|json, key| {
             match key {
@@ -126,7 +125,7 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
         {
             return Err(json.fail(format_args!("`shape` is {width}; the model takes {} features", rows.features())));
         }
-        let numbers = numbers.numbers()?;
+        let numbers = sparse(&mut numbers)?;
         if numbers.len() != keys.len() {
             return Err(json.fail(format_args!("there are {} `keys` for {} `values`", keys.len(), numbers.len())));
         }
@@ -138,6 +137,16 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
         Ok(())
     })?;
     if found { Ok(()) } else { Err(json.fail("`data` has no `features`")) }
+}
+
+/// The values of a sparse row; null is a missing one.
+fn sparse(json: &mut Json<'_>) -> Result<Vec<f32>> {
+    let mut out = Vec::new();
+    json.array(|json, _| {
+        out.push(if json.peek()? == Next::Null { json.null().map(|()| f32::NAN)? } else { json.number()? });
+        Ok(())
+    })?;
+    Ok(out)
 }
 
 /// `{"predictions":[{"score":…,"predicted_label":…}]}`

@@ -89,10 +89,10 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// When the request grows over its limit.
     pub fn push(&mut self, value: f32) -> Result<()> {
-        if value.is_nan() {
-            return self.push_missing();
+        if value.is_finite() {
+            return self.place(value);
         }
-        self.place(value)
+        if value.is_nan() { self.push_missing() } else { Err(self.refuse("is too large for the model's 32-bit numbers")) }
     }
 
     /// Adds a missing value.
@@ -158,6 +158,10 @@ impl<'a> Rows<'a> {
         let features = self.expect.features;
         if column >= features {
             return Err(Error::invalid(format!("row {} sets feature {column}; the model's are 0 to {}", self.row, features - 1)));
+        }
+        if value.is_infinite() {
+            let why = "is too large for the model's 32-bit numbers";
+            return Err(Error::invalid(format!("row {}, feature {column} {why}", self.row)));
         }
         if value.is_nan() && !self.expect.missing {
             return Err(Error::invalid(format!("row {}, feature {column} is no number; this model takes no missing values", self.row)));

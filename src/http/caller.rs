@@ -15,6 +15,10 @@ use super::State;
 use crate::authn::{Caller, Evidence, Transport};
 use crate::error::{Error, Kind, Result};
 
+/// The body of a sign-in: a name and a password.
+const SHORT: usize = 16 << 10;
+/// How long it may take in all.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A body may pause this long between two pieces.
 pub(super) const IDLE: Duration = Duration::from_secs(30);
 
@@ -81,6 +85,17 @@ pub(super) async fn body(request: &HttpRequest, payload: &mut Payload, limit: us
         }
     }
     Err(too_large())
+}
+
+/// A short body of someone who is not known yet: all of it within [`PATIENCE`].
+///
+/// # Errors
+/// As [`body`].
+pub(super) async fn short_body(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes> {
+    match tokio::time::timeout(PATIENCE, body(request, payload, SHORT)).await {
+        Ok(body) => body,
+        Err(_) => Err(Error::invalid(format!("the body did not come within {} seconds; send it again", PATIENCE.as_secs()))),
+    }
 }
 
 /// The next piece of a body.

@@ -80,11 +80,9 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
     let setup = hex(&crate::authn::random::<16>()?);
     let unclaimed = service.is_unclaimed();
     let state = web::Data::new(State { service, body: listen.body, secure: listen.tls.is_some(), setup: setup.clone() });
-    let build = move || App::new()
-            .app_data(state.clone())
-            .app_data(web::FormConfig::default().error_handler(ui::bad_form))
-            .app_data(web::QueryConfig::default().error_handler(ui::bad_query))
-            .configure(routes::configure);
+    let build = move || {
+        App::new().app_data(state.clone()).app_data(web::QueryConfig::default().error_handler(ui::bad_query)).configure(routes::configure)
+    };
     let server = HttpServer::new(build)
         .workers(listen.workers)
         .client_request_timeout(HEAD_TIME)

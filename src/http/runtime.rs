@@ -22,6 +22,8 @@ const UNSUPPORTED: [HeaderName; 3] = [
     HeaderName::from_static("x-amzn-sagemaker-inference-component"),
     HeaderName::from_static("x-amzn-sagemaker-enable-explanations"),
 ];
+/// A body that takes longer than this has its sender identified again.
+const SLOW_MICROS: u64 = 100_000;
 /// The longest custom attributes, as AWS has it.
 const ATTRIBUTES_MAX: usize = 1024;
 
@@ -48,6 +50,8 @@ async fn answer(request: &HttpRequest, payload: &mut Payload, state: &State) -> 
         return Err(Error::invalid(format!("the custom attributes are longer than {ATTRIBUTES_MAX} bytes")));
     }
     let body: Bytes = caller::body(request, payload, state.body).await?;
+    // A body that took its time may have outlived its sender's rights.
+    let caller = if micros(started) > SLOW_MICROS { state.service.renew(&caller)? } else { caller };
     let call = Call {
         endpoint: request.match_info().get("endpoint").unwrap_or_default(),
         target_model: header(&TARGET_MODEL)?,

@@ -271,7 +271,7 @@ fn find(text: &str, needle: &str) -> Option<usize> {
     if wanted.len() > 32 {
         return text.find(needle);
     }
-    let first = wanted.first()?;
+    let Some(first) = wanted.first() else { return Some(0) };
     let mut from = 0;
     loop {
         let at = from + bytes.get(from..)?.iter().position(|byte| byte == first)?;
@@ -306,6 +306,7 @@ mod tests {
         ] {
             assert!(like(pattern, text), "{pattern} should match {text}");
         }
+        assert_eq!((find("abc", ""), find("aab", "ab"), find("a", "b")), (Some(0), Some(1), None));
         for (pattern, text) in [("", "a"), ("a", "A"), ("a?", "a"), ("a${*}b", "axb"), ("*a", "ab"), ("a*b", "ab/c"), ("*ab", "aba")] {
             assert!(!like(pattern, text), "{pattern} should not match {text}");
         }

@@ -20,6 +20,7 @@ pub(super) const FORMAT: Format = Format { name: "linear-learner", recognises, p
 
 /// The most columns times outputs.
 const WEIGHTS_MAX: usize = 1 << 28;
+const NODES_MAX: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Link {
@@ -70,6 +71,9 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     if features == 0 || outputs == 0 || bias.values.len() != outputs {
         return Err(Error::invalid(format!("weight is {features} × {outputs} and bias {} long; they do not fit", bias.values.len())));
     }
+    if features > super::pipeline::CELLS_MAX {
+        return Err(Error::invalid(format!("the model has {features} features; at most {} can be served", super::pipeline::CELLS_MAX)));
+    }
     let expected = match parameters.predictor.as_str() {
         "regressor" => Link::Identity,
         "binary_classifier" => Link::Logistic,
@@ -78,7 +82,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     };
     // A hinge loss leaves the margin as it is, so a classifier's graph may end in the identity too.
     let fits = graph.link == expected || (graph.link == Link::Identity && expected != Link::Identity);
-    if !fits || (expected != Link::Softmax && outputs != 1) {
+    if !fits || (expected == Link::Softmax) == (outputs == 1) {
         return Err(Error::invalid(format!("the graph does not fit predictor_type `{}`", shown(&parameters.predictor))));
     }
     let head = Head { link: graph.link, features, outputs, threshold: parameters.threshold, labels: expected != Link::Identity };
@@ -116,7 +120,7 @@ impl LinearLearner {
         if outputs == 0 || weights.len() != (features + 1) * outputs {
             return Err(Error::new(Kind::Internal, "a prepared form is damaged (its weights); run `rookery verify` on the database"));
         }
-        let schema = Schema { features, outputs, names: Vec::new(), absent: 0.0, missing: false };
+        let schema = Schema { features, outputs, spread: outputs, names: Vec::new(), absent: 0.0, missing: false };
         Ok(Self { link, outputs, threshold, labels, schema, weights })
     }
 }
@@ -209,10 +213,15 @@ impl Graph {
                 return json.skip();
             }
             json.array(|json, _| {
+                // A trained graph has seven nodes.
+                if nodes.len() == NODES_MAX {
+                    return Err(json.fail(format_args!("the graph has more than {NODES_MAX} nodes")));
+                }
                 nodes.push(graph_node(json)?);
                 Ok(())
             })
         })?;
+        json.end()?;
         let last = nodes.last().ok_or_else(|| Error::invalid("the graph has no node"))?;
         let link = match last.op.as_str() {
             "LinearRegressionOutput" | "MAERegressionOutput" => Link::Identity,
@@ -281,11 +290,13 @@ impl Parameters {
         json.object(|json, key| {
             match key {
                 "predictor_type" => predictor = Some(json.string()?.into_owned()),
-                "threshold" if json.peek()? == Next::Number => threshold = json.number()?,
+                "threshold" if json.peek()? == Next::Null => json.null()?,
+                "threshold" => threshold = json.number().map_err(|error| error.within("`threshold`"))?,
                 _ => json.skip()?,
             }
             Ok(())
         })?;
+        json.end()?;
         let predictor = predictor.ok_or_else(|| Error::invalid("it has no `predictor_type`"))?;
         Ok(Self { predictor, threshold })
     }

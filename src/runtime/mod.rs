@@ -50,6 +50,8 @@ pub struct Schema {
     pub features: usize,
     /// Numbers answered per row.
     pub outputs: usize,
+    /// Numbers held per row on the way, which may be more than are answered.
+    pub spread: usize,
     /// The columns' names, in order; empty when the model carries none.
     pub names: Vec<Box<str>>,
     /// What a value that a sparse row leaves out stands for: NaN where the model knows missing values, else 0.

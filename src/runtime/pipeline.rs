@@ -24,8 +24,8 @@ pub fn run(stages: &[(&str, &dyn Model)], input: Tensor) -> Result<Output> {
             let text = format!("the stage before gives {} values per row, the model takes {}", input.columns(), schema.features);
             return Err(Error::new(Kind::Model, text).within(place()));
         }
-        if input.rows().checked_mul(schema.outputs).is_none_or(|cells| cells > CELLS_MAX) {
-            let text = format!("{} rows of {} values are too many for one answer; send fewer rows", input.rows(), schema.outputs);
+        if input.rows().checked_mul(schema.spread).is_none_or(|cells| cells > CELLS_MAX) {
+            let text = format!("{} rows of {} values are too many for one answer; send fewer rows", input.rows(), schema.spread);
             return Err(Error::new(Kind::TooLarge, text).within(place()));
         }
         let output = model.predict(&input).map_err(|error| error.within(place()))?;

@@ -36,6 +36,9 @@ impl Writer {
     /// When the head cannot be written as JSON.
     pub fn new(head: &impl Serialize) -> Result<Self> {
         let head = serde_json::to_vec(head).map_err(Error::internal)?;
+        if head.len() as u64 > HEAD_MAX {
+            return Err(Error::invalid(format!("the names of its features take more than {} MiB", HEAD_MAX >> 20)));
+        }
         let mut bytes = Vec::with_capacity(16 + head.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::Service;
 use super::endpoints::Endpoint;
-use crate::authn::directory::{Directory, Principal};
+use crate::authn::directory::{Directory, Key, Principal};
 use crate::authn::{Caller, Evidence, Transport, identify};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Gauges, Metrics};
@@ -37,7 +37,14 @@ impl Snapshot {
     pub(super) fn load(read: &Read<'_>, last: Option<&Self>, metrics: &Metrics) -> Result<Self> {
         let mut map = HashMap::new();
         for kept in endpoints::all(read)? {
-            map.insert(kept.name.to_ascii_lowercase(), Arc::new(Endpoint::from_kept(&kept, metrics)?));
+            let key = kept.name.to_ascii_lowercase();
+            // One that did not change is taken over, and with it whose turn it is among its variants.
+            let same = last.and_then(|last| last.endpoints.get(&key)).filter(|endpoint| endpoint.is(&kept));
+            let endpoint = match same {
+                Some(endpoint) => endpoint.clone(),
+                None => Arc::new(Endpoint::from_kept(kept, metrics)?),
+            };
+            map.insert(key, endpoint);
         }
         let directory = Directory::load(read, last.map(|last| &last.directory), metrics)?;
         Ok(Self { directory, endpoints: map, epochs: read.epochs()? })
@@ -58,10 +65,15 @@ impl Snapshot {
     }
 
     /// Whether some user who can sign in may hand out any permission.
-    fn has_administrator(&self) -> bool {
+    fn has_administrator(&self, now: i64) -> bool {
+        let usable = |key: &Key| {
+            let record = &key.record;
+            Directory::is_bearer(key) && !record.disabled && record.document.is_none() && record.expires_at.is_none_or(|end| end > now)
+        };
+        // Someone bounded can hand out no more than the boundary, so they are not the one who remains.
         let signs_in = |user: &Principal| {
-            let keyed = self.directory.keys(Some(user.row)).iter().any(|key| !key.record.disabled && key.record.document.is_none());
-            !user.disabled && (user.password_hash.is_some() || keyed)
+            let keyed = self.directory.keys(Some(user.row)).iter().any(|key| usable(key));
+            !user.disabled && user.boundary.is_none() && (user.password_hash.is_some() || keyed)
         };
         self.directory.all(Noun::User).into_iter().any(|user| {
             let mut context = Context::new();
@@ -82,6 +94,14 @@ impl Service {
         identify(&self.tokens, &self.snapshot.load().directory, evidence, transport, now())
     }
 
+    /// The caller as they are now: the same credential, if it still holds, with the grants of this moment.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthenticated`] when it does not hold any more.
+    pub fn renew(&self, caller: &Caller) -> Result<Caller> {
+        caller.renewed(&self.snapshot.load().directory, now())
+    }
+
     /// Carries out a write of `caller` that the picture depends on.
     ///
     /// # Errors
@@ -95,12 +115,17 @@ impl Service {
         work: impl FnOnce(&Tx<'_>) -> Result<T>,
     ) -> Result<T> {
         let _order = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = self.snapshot.load_full();
         let (done, next) = self.store.write(permit, |tx| {
+            let mut last = self.snapshot.load_full();
+            // Another process's write that was not noticed yet: what the work looks up must contain it.
+            if tx.epochs()?.access != last.epochs.access {
+                last = Arc::new(Snapshot::load(tx, Some(&last), &self.metrics)?);
+                self.snapshot.store(last.clone());
+            }
             let done = work(tx)?;
             audit::record(tx, &caller.principal().arn, action, resource)?;
             let next = Snapshot::load(tx, Some(&last), &self.metrics)?;
-            if last.has_administrator() && !next.has_administrator() {
+            if last.has_administrator(tx.now) && !next.has_administrator(tx.now) {
                 return Err(Error::new(
                     Kind::Conflict,
                     "this would leave no user who can sign in and administer; give another user AdministratorAccess first",
@@ -137,7 +162,7 @@ impl Service {
         let service = Arc::downgrade(self);
         let run = move || {
             let mut seen = None;
-            for round in 0u64.. {
+            for round in 1u64.. {
                 let Some(service) = service.upgrade() else { return };
                 let foreign = service.store.foreign_writes();
                 if foreign.is_some() && foreign != seen {

@@ -13,7 +13,7 @@ use crate::authn::Caller;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, VariantMetrics};
 use crate::names::{EndpointName, ModelPath, Prefix};
-use crate::store::{endpoints as kept, models};
+use crate::store::{Read, endpoints as kept, models};
 
 const STAGES_MAX: usize = 15;
 const VARIANTS_MAX: usize = 10;
@@ -115,12 +115,28 @@ pub struct Endpoint {
     pub created_at: i64,
     total_weight: f64,
     turn: AtomicU64,
+    /// As it is kept, to tell whether it changed.
+    kept: Option<kept::Kept>,
 }
 
 impl Endpoint {
-    pub(super) fn from_kept(kept: &kept::Kept, metrics: &Metrics) -> Result<Self> {
+    pub(super) fn from_kept(kept: kept::Kept, metrics: &Metrics) -> Result<Self> {
         let config: EndpointConfig = serde_json::from_str(&kept.config).map_err(Error::internal)?;
-        Self::build(&config, kept.created_at, |endpoint, variant| metrics.variant(endpoint, variant))
+        let mut endpoint = Self::build(&config, kept.created_at, |endpoint, variant| metrics.variant(endpoint, variant))?;
+        endpoint.kept = Some(kept);
+        Ok(endpoint)
+    }
+
+    /// Whether it is what is kept.
+    pub(super) fn is(&self, kept: &kept::Kept) -> bool {
+        self.kept.as_ref() == Some(kept)
+    }
+
+    /// Whether what is kept always runs the model at `path`.
+    pub(super) fn kept_needs(kept: &kept::Kept, path: &ModelPath) -> Result<bool> {
+        let config: EndpointConfig = serde_json::from_str(&kept.config).map_err(Error::internal)?;
+        let mut stages = config.variants.iter().flat_map(|variant| &variant.stages);
+        Ok(stages.any(|stage| stage.model.as_deref() == Some(path.as_str())))
     }
 
     fn build(config: &EndpointConfig, created_at: i64, metrics: impl Fn(&str, &str) -> Arc<VariantMetrics>) -> Result<Self> {
@@ -154,7 +170,7 @@ impl Endpoint {
         if total_weight <= 0.0 {
             return Err(Error::invalid("the weights of all variants are 0; give at least one a share"));
         }
-        Ok(Self { arn: name.arn(), name, variants, created_at, total_weight, turn: AtomicU64::new(0) })
+        Ok(Self { arn: name.arn(), name, variants, created_at, total_weight, turn: AtomicU64::new(0), kept: None })
     }
 
     /// The variant that answers next: the one asked for, or one by weight. Multiples of the golden ratio spread turns
@@ -193,11 +209,6 @@ impl Endpoint {
             stages: variant.stages.iter().map(stage).collect(),
         });
         EndpointConfig { name: self.name.to_string(), stages: Vec::new(), variants: variants.collect() }
-    }
-
-    /// Whether a stage always runs the model at `path`.
-    pub(super) fn needs(&self, path: &ModelPath) -> bool {
-        self.variants.iter().flat_map(|variant| &variant.stages).any(|stage| matches!(stage, Stage::Fixed(fixed) if fixed == path))
     }
 }
 
@@ -241,15 +252,30 @@ impl Service {
         let json = serde_json::to_string(&endpoint.config()).map_err(Error::internal)?;
         self.change(&permit, caller, "sagemaker:CreateEndpoint", &endpoint.arn, |tx| {
             for stage in endpoint.variants.iter().flat_map(|variant| &variant.stages) {
-                if let Stage::Fixed(path) = stage
-                    && models::pointer(tx, path)?.is_none()
-                {
-                    return Err(Error::invalid(format!("there is no model `{path}`; upload it first")));
+                match stage {
+                    Stage::Fixed(path) if models::pointer(tx, path)?.is_none() => {
+                        return Err(Error::invalid(format!("there is no model `{path}`; upload it first")));
+                    }
+                    Stage::Fixed(_) => {}
+                    Stage::Multi { prefix, .. } => self.may_read_all(caller, tx, prefix)?,
                 }
             }
             kept::create(tx, &endpoint.name, &json)
         })?;
         self.snapshot.load().endpoint(name.as_str()).cloned().ok_or_else(|| Error::not_found(format!("endpoint `{name}` was deleted")))
+    }
+
+    /// Whether `caller` may read every model there is under `prefix`: an endpoint would serve them all.
+    fn may_read_all(&self, caller: &Caller, read: &Read<'_>, prefix: &Prefix) -> Result<()> {
+        let mut after = String::new();
+        loop {
+            let page = models::paths(read, prefix.as_str(), &after, 1000)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            for path in &page {
+                let _readable = self.authorise(caller, "s3:GetObject", &format!("arn:aws:s3:::{path}"), |_| ())?;
+            }
+            after.clone_from(last);
+        }
     }
 
     /// One endpoint.

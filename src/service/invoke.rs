@@ -6,7 +6,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ use crate::store::{blobs, models};
 
 /// Work estimated above this leaves the thread that takes requests.
 const LONG_NANOS: u64 = 200_000;
+/// How often a path that is being replaced is looked up for one request.
+const TRIES: usize = 5;
 
 /// A model in memory.
 #[derive(Debug)]
@@ -78,12 +80,13 @@ pub struct Answered {
 /// A stage with its model in hand.
 type Ready = (Arc<Target>, Lease<Loaded>);
 
-/// One of the predictions at once; gives its place back.
-struct Slot<'a>(&'a Service);
+/// One of the predictions at once; gives its place back when the last piece of its work ends, also work on another
+/// thread whose caller went away.
+struct Slot(Arc<AtomicUsize>);
 
-impl Drop for Slot<'_> {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -146,7 +149,7 @@ impl Service {
 
     async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
         let accept = Accept::parse(call.accept)?;
-        let _slot = self.admit()?;
+        let slot = self.admit()?;
         let started = Instant::now();
         let places = places(endpoint, variant, call.target_model)?;
         let (ready, load_micros) = match self.warm(&places) {
@@ -155,7 +158,7 @@ impl Service {
                 (ready, 0)
             }
             None => {
-                let ready = self.cold(permit, &places, variant).await.map_err(missing_model)?;
+                let ready = self.cold(permit, &places, variant, &slot).await.map_err(missing_model)?;
                 let waited = micros(started);
                 variant.metrics.loading_wait.observe(waited);
                 (ready, waited)
@@ -170,7 +173,11 @@ impl Service {
             compute(&ready, call.content_type, call.body, accept)
         } else {
             let (ready, body, content_type) = (ready.clone(), call.body.clone(), call.content_type.map(str::to_owned));
-            blocking(move || compute(&ready, content_type.as_deref(), &body, accept)).await
+            blocking(move || {
+                let _slot = slot;
+                compute(&ready, content_type.as_deref(), &body, accept)
+            })
+            .await
         };
         if result.is_err() {
             for (target, _) in &ready {
@@ -188,9 +195,9 @@ impl Service {
     }
 
     /// A place among the predictions at once, or a refusal: nothing queues without bound.
-    fn admit(&self) -> Result<Slot<'_>> {
+    fn admit(&self) -> Result<Arc<Slot>> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot(self);
+        let slot = Arc::new(Slot(self.in_flight.clone()));
         if before >= self.options.concurrency {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Error::new(Kind::Unavailable, "the server is at its limit of concurrent predictions; try again in a second"));
@@ -208,27 +215,48 @@ impl Service {
         places.iter().map(one).collect()
     }
 
-    async fn cold(self: &Arc<Self>, permit: &Permit, places: &[Place], variant: &Variant) -> Result<Vec<Ready>> {
+    async fn cold(self: &Arc<Self>, permit: &Permit, places: &[Place], variant: &Variant, slot: &Arc<Slot>) -> Result<Vec<Ready>> {
         let mut ready = Vec::with_capacity(places.len());
         for place in places {
-            let mut attempt = self.model(permit, place, variant).await;
-            // Deleted or replaced between looking and loading: look once more.
-            if attempt.as_ref().is_err_and(|error| error.kind() == Kind::NotFound) {
-                attempt = self.model(permit, place, variant).await;
+            let mut target = self.catalog.get(&place.path);
+            let mut tries = 0;
+            loop {
+                let found = match target.take() {
+                    Some(found) => found,
+                    None => {
+                        let (service, path, slot) = (self.clone(), place.path.clone(), slot.clone());
+                        blocking(move || {
+                            let _slot = slot;
+                            service.look_up(&path)
+                        })
+                        .await?
+                    }
+                };
+                tries += 1;
+                match self.model(permit, place, found, variant, slot).await {
+                    // Replaced between looking and loading: the store is asked again, not the memory of it. A path that
+                    // is gone ends above.
+                    Err(error) if error.kind() == Kind::NotFound && tries < TRIES => {}
+                    Err(error) if error.kind() == Kind::NotFound => return Err(error.as_kind(Kind::Unavailable)),
+                    other => {
+                        ready.push(other?);
+                        break;
+                    }
+                }
             }
-            ready.push(attempt?);
         }
         Ok(ready)
     }
 
-    async fn model(self: &Arc<Self>, _permit: &Permit, place: &Place, variant: &Variant) -> Result<Ready> {
-        let target = match self.catalog.get(&place.path) {
-            Some(target) => target,
-            None => {
-                let (service, path) = (self.clone(), place.path.clone());
-                blocking(move || service.look_up(&path)).await?
-            }
-        };
+    async fn model(
+        self: &Arc<Self>,
+        _permit: &Permit,
+        place: &Place,
+        target: Arc<Target>,
+        variant: &Variant,
+        slot: &Arc<Slot>,
+    ) -> Result<Ready> {
+        let slot = slot.clone();
         let named = |error: Error| {
             if matches!(error.kind(), Kind::TooLarge | Kind::Internal) {
                 error.within(format_args!("model `{}`", place.path))
@@ -239,7 +267,11 @@ impl Service {
         let pointer = target.pointer.clone();
         if !place.cached {
             let service = self.clone();
-            let lease = blocking(move || service.cache.pass_through(pointer.weight as u64, || service.read_model(&pointer))).await;
+            let load = move || {
+                let _slot = slot;
+                service.cache.pass_through(pointer.weight as u64, || service.read_model(&pointer))
+            };
+            let lease = blocking(load).await;
             return Ok((target, lease.map_err(named)?));
         }
         let lease = match self.cache.join(&target.pointer.version).map_err(named)? {
@@ -248,6 +280,7 @@ impl Service {
             Join::Load(ticket) => {
                 let (service, metrics) = (self.clone(), variant.metrics.clone());
                 blocking(move || {
+                    let _slot = slot;
                     let started = Instant::now();
                     let lease = ticket.load(pointer.weight as u64, || service.read_model(&pointer));
                     metrics.loading.observe(micros(started));
@@ -276,7 +309,8 @@ impl Service {
         self.store.snapshot(|read| {
             let mut reader = BlobReader::open(read, pointer.prepared)?;
             let length = reader.length();
-            runtime::load(&pointer.format, &mut reader, length).map(Loaded)
+            // What was checked when it was prepared is wrong only if the stored bytes are.
+            runtime::load(&pointer.format, &mut reader, length).map(Loaded).map_err(|error| error.as_kind(Kind::Internal))
         })
     }
 
@@ -331,7 +365,8 @@ fn estimate(ready: &[Ready], body: usize) -> u64 {
     let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
     // A value takes two bytes at least, and about six as written.
     let rows = (body / (columns * 4)).max(1);
-    body as u64 * 10 + ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>()
+    // A sparse row spreads over all columns however short it is written.
+    body as u64 * 10 + columns as u64 * 2 + ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>()
 }
 
 fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], accept: Accept) -> Result<Vec<u8>> {

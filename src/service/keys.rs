@@ -41,7 +41,7 @@ impl Service {
     /// # Errors
     /// Denied, no such user, a malformed policy, an expiry in the past.
     pub fn create_key(&self, caller: &Caller, user: &str, kind: KeyKind, document: Option<&str>, expires_at: Option<i64>) -> Result<Made> {
-        let user = Name::parse(user)?;
+        let user = self.canonical(Noun::User, user)?;
         let arn = Noun::User.arn(user.as_str());
         let permit = self.authorise(caller, "iam:CreateAccessKey", &arn, |_| ())?;
         if matches!(caller.credential(), Credential::Key(_)) && !caller.grants().narrowing.is_empty() {
@@ -79,6 +79,8 @@ impl Service {
     /// # Errors
     /// Denied, no such user.
     pub fn keys(&self, caller: &Caller, user: Option<&str>) -> Result<Vec<Arc<Key>>> {
+        let user = user.map(|user| self.canonical(Noun::User, user)).transpose()?;
+        let user = user.as_ref().map(Name::as_str);
         let _permit = self.authorise(caller, "iam:ListAccessKeys", &Noun::User.arn(user.unwrap_or("*")), |_| ())?;
         let snapshot = self.snapshot.load();
         let row = match user {
@@ -124,7 +126,10 @@ impl Service {
     fn authorise_key(&self, caller: &Caller, action: &str, id: &str) -> Result<(Permit, String, String)> {
         let key = self.own_key(id);
         let arn = Noun::User.arn(key.as_ref().map_or("*", |key| key.user.name.as_str()));
-        let permit = self.authorise(caller, action, &arn, |_| ())?;
+        let permit = self.authorise(caller, action, &arn, |_| ()).map_err(|denied| {
+            // The refusal names nobody, so it does not tell whose key it is.
+            self.authorise(caller, action, &Noun::User.arn("*"), |_| ()).err().unwrap_or(denied)
+        })?;
         Ok((permit, arn, key?.user.name.clone()))
     }
 }

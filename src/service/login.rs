@@ -3,7 +3,7 @@
 //! These verbs ask no policy: they are how one gets to be someone. Next: `authn/`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::Service;
@@ -11,7 +11,7 @@ use super::principals::NewOne;
 use crate::authn::directory::Principal;
 use crate::authn::{Caller, Credential, Issued, fingerprint, random};
 use crate::error::{Error, Kind, Result};
-use crate::names::{Noun, hex};
+use crate::names::{Name, Noun, hex};
 use crate::store::sessions::{self, Session};
 use crate::store::{Read, now};
 
@@ -30,7 +30,14 @@ pub struct SignedIn {
 impl Service {
     /// Checks a password. A wrong one, an unknown user and a disabled one are told alike and take alike.
     fn check_password(&self, name: &str, password: &str, address: IpAddr) -> Result<Arc<Principal>> {
-        let keys = [format!("user {}", name.to_ascii_lowercase()), format!("address {address}")];
+        // What is no name is nobody's, and one key for all of it keeps the memory of guesses small.
+        let named = Name::parse(name).map_or_else(|_| "-".to_owned(), |name| name.as_str().to_ascii_lowercase());
+        let network = match address.to_canonical() {
+            IpAddr::V4(v4) => IpAddr::V4(v4),
+            // One household has a whole /64 of addresses.
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        };
+        let keys = [format!("user {named}"), format!("address {network}")];
         self.throttle.attempt(&keys, Instant::now())?;
         let user = self.snapshot.load().directory.find(Noun::User, name).cloned();
         let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
@@ -83,7 +90,10 @@ impl Service {
         let cookie = hex(&random::<32>()?);
         let session =
             Session { user: user.row, generation: user.generation, csrf: hex(&random::<16>()?), expires_at: now() + SESSION_SECONDS };
-        self.store.housekeeping(|tx| sessions::create(tx, fingerprint(&cookie), &session))?;
+        // The user may have been changed or deleted while the password was checked.
+        if !self.store.housekeeping(|tx| sessions::create(tx, fingerprint(&cookie), &session))? {
+            return Err(wrong());
+        }
         Ok(SignedIn { cookie, seconds: SESSION_SECONDS })
     }
 
@@ -108,6 +118,8 @@ impl Service {
     /// # Errors
     /// [`Kind::Conflict`] when there is a user already; malformed.
     pub fn claim(&self, name: &str, password: &str) -> Result<()> {
+        // One at a time, so that a link used twice at once makes one administrator.
+        let _turn = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_unclaimed() {
             return Err(Error::new(Kind::Conflict, "this server has its administrator already; sign in"));
         }

@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use super::Service;
@@ -11,7 +12,7 @@ use crate::authn::Caller;
 use crate::cache::{Evicted, Inspected};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ModelPath, Version};
-use crate::store::{loaded, models};
+use crate::store::{Read, loaded, models};
 
 /// Versions remembered as hot.
 const HOT: usize = 10_000;
@@ -69,23 +70,28 @@ impl Service {
     /// Denied, not there; [`Kind::TooLarge`] when all pins together do not fit.
     pub fn pin(&self, caller: &Caller, path: &ModelPath) -> Result<()> {
         let permit = self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?;
-        let budget = self.cache.budget();
         let epoch = self.store.write(&permit, |tx| {
             loaded::pin(tx, path)?;
-            let mut total = 0;
-            let versions: HashSet<Version> = loaded::pins(tx)?.into_iter().map(|(_, version)| version).collect();
-            for version in versions {
-                total += models::version_pointer(tx, version)?.map_or(0, |pointer| pointer.weight as u64);
-            }
-            if total > budget {
-                return Err(Error::new(Kind::TooLarge, format!("all pinned models together take {total} bytes, the cache has {budget}")));
-            }
+            self.pins_fit(tx)?;
             Ok(tx.epochs()?.models)
         })?;
         self.catalog.forget(path, epoch);
         self.refresh_pins()?;
         let target = self.look_up(path)?;
         self.load_pointer(&target.pointer).map(drop)
+    }
+
+    /// Refuses a write after which all pinned models together would not fit.
+    pub(super) fn pins_fit(&self, read: &Read<'_>) -> Result<()> {
+        let (mut total, budget) = (0, self.cache.budget());
+        let versions: HashSet<Version> = loaded::pins(read)?.into_iter().map(|(_, version)| version).collect();
+        for version in versions {
+            total += models::version_pointer(read, version)?.map_or(0, |pointer| pointer.weight as u64);
+        }
+        if total > budget && budget > 0 {
+            return Err(Error::new(Kind::TooLarge, format!("all pinned models together take {total} bytes, the cache has {budget}")));
+        }
+        Ok(())
     }
 
     /// Lets a path's version be evicted again.
@@ -131,6 +137,7 @@ impl Service {
                     Err(error) => tracing::warn!(%version, ?error, "a model that was hot could not be loaded again"),
                 }
             }
+            service.restored.store(true, Ordering::SeqCst);
             if count > 0 {
                 tracing::info!(count, "loaded again what was in use before the stop");
             }
@@ -141,6 +148,9 @@ impl Service {
 
     /// Keeps what is hot now for the next start.
     pub fn remember_hot(&self) {
+        if !self.restored.load(Ordering::SeqCst) {
+            return;
+        }
         let mut entries = self.cache.inspect();
         entries.truncate(HOT);
         let versions: Vec<Version> = entries.into_iter().map(|entry| entry.key).collect();

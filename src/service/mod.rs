@@ -17,7 +17,7 @@ pub mod simulate;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -70,6 +70,10 @@ pub struct Service {
     snapshot: ArcSwap<Snapshot>,
     /// Held while a write and the picture it makes are put in place, so that pictures follow each other in order.
     changing: Mutex<()>,
+    /// Held while the first administrator is made.
+    claiming: Mutex<()>,
+    /// Set once what was hot before the last stop is loaded again; until then the kept list is not replaced.
+    restored: AtomicBool,
     catalog: Catalog,
     cache: Arc<Cache<Version, Loaded>>,
     metrics: Metrics,
@@ -77,7 +81,7 @@ pub struct Service {
     tokens: Tokens,
     passwords: Passwords,
     throttle: Throttle,
-    in_flight: AtomicUsize,
+    in_flight: Arc<AtomicUsize>,
     refused: AtomicU64,
     /// Large artifacts are prepared one at a time; each takes several times its size in memory.
     preparing: Mutex<()>,
@@ -101,10 +105,12 @@ impl Service {
             throttle: Throttle::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             changing: Mutex::new(()),
+            claiming: Mutex::new(()),
+            restored: AtomicBool::new(false),
             catalog,
             metrics,
             master,
-            in_flight: AtomicUsize::new(0),
+            in_flight: Arc::new(AtomicUsize::new(0)),
             refused: AtomicU64::new(0),
             preparing: Mutex::new(()),
             store,

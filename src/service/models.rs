@@ -3,28 +3,28 @@
 //! An upload streams into staged pieces, is prepared (which is where everything wrong with it is found), and becomes
 //! visible by one small transaction; refused or abandoned, nothing of it stays. Next: `invoke.rs`, which serves them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::Service;
+use super::endpoints::Endpoint;
 use super::invoke::Loaded;
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::names::{ModelPath, Version};
+use crate::names::{EndpointName, ModelPath, Version};
 use crate::policy::Permit;
 use crate::runtime::{self, Prepared, Summary, prepared};
 use crate::store::blobs::{self, BlobId, BlobReader, CHUNK};
 use crate::store::models::{self, Entry, NewVersion, Precondition};
-use crate::store::{Tx, audit};
+use crate::store::{Tx, audit, endpoints};
 
 /// Bytes gathered before they are written out; a smaller artifact is written once, with its pointer.
 const BATCH: usize = 4 * CHUNK;
 /// The most bytes one transaction writes.
 const TRANSACTION: usize = 16 * CHUNK;
-/// An artifact larger than this waits for other large ones to be prepared.
-const LARGE: u64 = 16 << 20;
 /// The longest page of a list.
 pub const PAGE_MAX: usize = 1000;
 
@@ -47,6 +47,15 @@ pub struct Shown {
     pub updated_at: i64,
 }
 
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// In path order.
+    pub models: Vec<Shown>,
+    /// Where the next page begins after; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// What an upload or rollback came to.
 #[derive(Debug, Clone)]
 pub struct Published {
@@ -65,6 +74,7 @@ pub struct Published {
 pub struct Upload {
     service: Arc<Service>,
     permit: Permit,
+    caller: Caller,
     by: String,
     path: ModelPath,
     precondition: Precondition,
@@ -123,6 +133,9 @@ impl Upload {
     /// # Errors
     /// The refusal, naming the member and the reason; [`Kind::Precondition`].
     pub fn finish(mut self) -> Result<Published> {
+        // The body may have taken long; whoever sent it must still be allowed to.
+        let caller = self.service.renew(&self.caller)?;
+        self.permit = self.service.authorise(&caller, "s3:PutObject", &self.path.arn(), |_| ())?;
         if self.total == 0 {
             return Err(Error::invalid("the body is empty; send the model file's bytes"));
         }
@@ -151,7 +164,8 @@ impl Upload {
 
     fn prepare(&self) -> Result<Prepared> {
         let service = &self.service;
-        let _turn = (self.total > LARGE).then(|| service.preparing.lock().unwrap_or_else(PoisonError::into_inner));
+        // One at a time: a small artifact may unpack to a large one, and takes several times that in memory.
+        let _turn = service.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         let limits = service.options.archive;
         let artifact = match self.staged {
             None => Artifact::read(self.buffer.as_slice(), limits)?,
@@ -168,7 +182,11 @@ impl Upload {
         let store = &self.service.store;
         let blob = store.write(&self.permit, blobs::begin)?;
         for (index, slice) in bytes.chunks(TRANSACTION).enumerate() {
-            store.write(&self.permit, |tx| blobs::append(tx, blob, index * (TRANSACTION / CHUNK), slice))?;
+            let appended = store.write(&self.permit, |tx| blobs::append(tx, blob, index * (TRANSACTION / CHUNK), slice));
+            if appended.is_err() {
+                self.discard(Some(blob));
+            }
+            appended?;
         }
         Ok(Some(blob))
     }
@@ -227,6 +245,7 @@ impl Service {
     ) -> Result<T> {
         let (done, epoch) = self.store.write(permit, |tx| {
             let done = work(tx)?;
+            self.pins_fit(tx)?;
             audit::record(tx, by, action, &path.arn())?;
             Ok((done, tx.epochs()?.models))
         })?;
@@ -245,6 +264,7 @@ impl Service {
         Ok(Upload {
             service: self.clone(),
             permit,
+            caller: caller.clone(),
             by: caller.principal().arn.clone(),
             path,
             precondition,
@@ -272,13 +292,26 @@ impl Service {
     ///
     /// # Errors
     /// Denied.
-    pub fn models(&self, caller: &Caller, prefix: &str, after: &str, count: usize) -> Result<Vec<Shown>> {
+    pub fn models(&self, caller: &Caller, prefix: &str, after: &str, count: usize) -> Result<Page> {
         let collection = prefix.split('/').next().filter(|first| !first.is_empty() && prefix.contains('/')).unwrap_or("*");
         let permit = self.authorise(caller, "s3:ListBucket", &format!("arn:aws:s3:::{collection}"), |context| {
             context.set("s3:prefix", vec![prefix.split_once('/').map_or(prefix, |(_, rest)| rest).to_owned().into()]);
         })?;
-        let listed = self.store.read(&permit, |read| models::list(read, prefix, after, count.min(PAGE_MAX)))?;
-        listed.into_iter().map(|one| self.shown(one)).collect()
+        let count = count.min(PAGE_MAX);
+        let mut listed = self.store.read(&permit, |read| models::list(read, prefix, after, count))?;
+        let next = (listed.len() == count).then(|| listed.last().map(|last| last.path.clone())).flatten();
+        if collection == "*" {
+            // The whole list was asked for; collections that are denied one by one are left out of it.
+            let mut seen: HashMap<String, bool> = HashMap::new();
+            listed.retain(|one| {
+                let of = one.path.split('/').next().unwrap_or_default();
+                *seen
+                    .entry(of.to_owned())
+                    .or_insert_with(|| self.authorise(caller, "s3:ListBucket", &format!("arn:aws:s3:::{of}"), |_| ()).is_ok())
+            });
+        }
+        let models = listed.into_iter().map(|one| self.shown(one)).collect::<Result<_>>()?;
+        Ok(Page { models, next })
     }
 
     /// One model.
@@ -305,7 +338,7 @@ impl Service {
     ///
     /// # Errors
     /// Denied, not there, nothing earlier kept.
-    pub fn roll_back(&self, caller: &Caller, path: &ModelPath, version: Option<Version>) -> Result<Published> {
+    pub fn roll_back(&self, caller: &Caller, path: &ModelPath, version: Option<Version>, precondition: Precondition) -> Result<Published> {
         let permit = self.authorise(caller, "s3:PutObject", &path.arn(), |_| ())?;
         let keep = self.options.keep_versions;
         let by = caller.principal().arn.clone();
@@ -317,7 +350,7 @@ impl Service {
                 None => entries.iter().find(|entry| entry.seq < current.seq && entry.version != current.version),
             };
             let wanted = wanted.ok_or_else(|| Error::not_found(format!("no such earlier version of `{path}` is kept")))?.version;
-            models::publish(tx, path, wanted, &by, Precondition::Present, keep)?;
+            models::publish(tx, path, wanted, &by, precondition, keep)?;
             Ok(wanted)
         })?;
         let summary = self.model_shown_unasked(&permit, path)?;
@@ -335,11 +368,19 @@ impl Service {
     /// Denied, not there; [`Kind::Conflict`] while an endpoint always runs it.
     pub fn delete_model(&self, caller: &Caller, path: &ModelPath, precondition: Precondition) -> Result<()> {
         let permit = self.authorise(caller, "s3:DeleteObject", &path.arn(), |_| ())?;
-        if let Some(endpoint) = self.snapshot.load().endpoints().iter().find(|endpoint| endpoint.needs(path)) {
-            return Err(Error::conflict(format!("endpoint `{}` runs `{path}`; delete the endpoint first", endpoint.name)));
-        }
         let by = caller.principal().arn.clone();
-        self.change_model(&permit, &by, "s3:DeleteObject", path, |tx| models::delete(tx, path, precondition))
+        self.change_model(&permit, &by, "s3:DeleteObject", path, |tx| {
+            for kept in endpoints::all(tx)? {
+                if Endpoint::kept_needs(&kept, path)? {
+                    // Its name only to those who may see it.
+                    let arn = EndpointName::parse(&kept.name)?.arn();
+                    let seen = self.authorise(caller, "sagemaker:DescribeEndpoint", &arn, |_| ()).is_ok();
+                    let name = if seen { format!("endpoint `{}`", kept.name) } else { "an endpoint".to_owned() };
+                    return Err(Error::conflict(format!("{name} runs `{path}`; delete the endpoint first")));
+                }
+            }
+            models::delete(tx, path, precondition)
+        })
     }
 
     /// Loads what a path points at, ahead of its first call. Returns whether it was loaded already. Blocks.

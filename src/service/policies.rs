@@ -19,11 +19,16 @@ impl Service {
     /// # Errors
     /// Denied, malformed, or the caller's own boundary.
     pub fn put_policy(&self, caller: &Caller, name: &str, document: &str) -> Result<bool> {
-        let name = Name::parse(name)?;
+        let name = self.canonical(Noun::Policy, name)?;
         let arn = Noun::Policy.arn(name.as_str());
         let exists = self.snapshot.load().directory.managed(name.as_str()).is_some();
         let action = if exists { "iam:CreatePolicyVersion" } else { "iam:CreatePolicy" };
-        let permit = self.authorise(caller, action, &arn, |_| ())?;
+        let permit = self.authorise(caller, action, &arn, |_| ()).map_err(|denied| {
+            // Whoever may not see the policy is not told by the action's name that it is there.
+            let hidden = self.authorise(caller, "iam:GetPolicy", &arn, |_| ()).is_err();
+            let new = if hidden { self.authorise(caller, "iam:CreatePolicy", &arn, |_| ()).err() } else { None };
+            new.unwrap_or(denied)
+        })?;
         Policy::parse(document, PolicyKind::Identity)?;
         if caller.principal().boundary.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name.as_str())) {
             return Err(Error::new(Kind::Denied, format!("`{name}` is your own permissions boundary; ask an administrator without one")));
@@ -58,7 +63,7 @@ impl Service {
     /// # Errors
     /// Denied, not there.
     pub fn policy(&self, caller: &Caller, name: &str) -> Result<Arc<Managed>> {
-        let name = Name::parse(name)?;
+        let name = self.canonical(Noun::Policy, name)?;
         let _permit = self.authorise(caller, "iam:GetPolicy", &Noun::Policy.arn(name.as_str()), |_| ())?;
         let found = self.snapshot.load().directory.managed(name.as_str()).cloned();
         found.ok_or_else(|| Error::not_found(format!("there is no policy `{name}`")))
@@ -78,7 +83,7 @@ impl Service {
     /// # Errors
     /// Denied, not there, in use.
     pub fn delete_policy(&self, caller: &Caller, name: &str) -> Result<()> {
-        let name = Name::parse(name)?;
+        let name = self.canonical(Noun::Policy, name)?;
         let arn = Noun::Policy.arn(name.as_str());
         let permit = self.authorise(caller, "iam:DeletePolicy", &arn, |_| ())?;
         self.change(&permit, caller, "iam:DeletePolicy", &arn, |tx| kept::delete(tx, &name))

@@ -122,12 +122,27 @@ impl Service {
         };
         self.authorise(caller, action, &noun.arn(name), |context| {
             if let Some(boundary) = boundary {
-                context.permissions_boundary(Noun::Policy.arn(&boundary));
+                context.permissions_boundary(self.policy_arn(&boundary));
             }
             if let Some(Change::Attach(policy) | Change::Detach(policy)) = change {
-                context.policy_arn(Noun::Policy.arn(policy));
+                context.policy_arn(self.policy_arn(policy));
             }
         })
+    }
+
+    /// The name as it is kept: records are found without regard to case, and a policy must not be passed by by another
+    /// spelling.
+    pub(super) fn canonical(&self, noun: Noun, name: &str) -> Result<Name> {
+        let snapshot = self.snapshot.load();
+        let kept = match noun {
+            Noun::Policy => snapshot.directory.managed(name).map(|managed| managed.record.name.as_str()),
+            _ => snapshot.directory.find(noun, name).map(|principal| principal.name.as_str()),
+        };
+        Name::parse(kept.unwrap_or(name))
+    }
+
+    fn policy_arn(&self, name: &str) -> String {
+        self.canonical(Noun::Policy, name).map_or_else(|_| Noun::Policy.arn(name), |name| Noun::Policy.arn(name.as_str()))
     }
 
     /// Makes a user, group or role.
@@ -135,19 +150,22 @@ impl Service {
     /// # Errors
     /// Denied, malformed, the name taken.
     pub fn create_principal(&self, caller: &Caller, noun: Noun, name: &str, new: &NewOne<'_>) -> Result<Arc<Principal>> {
-        let name = Name::parse(name)?;
+        let name = self.canonical(noun, name)?;
         let action = format!("iam:Create{}", title(noun));
         let boundary = new.boundary.map(str::to_owned).or_else(|| caller.principal().boundary.clone().filter(|_| noun != Noun::Group));
         let arn = noun.arn(name.as_str());
         let permit = self.authorise(caller, &action, &arn, |context| {
             if let Some(boundary) = &boundary {
-                context.permissions_boundary(Noun::Policy.arn(boundary));
+                context.permissions_boundary(self.policy_arn(boundary));
             }
         })?;
         within_boundary(caller, [boundary.as_deref()].into_iter().filter(|_| noun != Noun::Group))?;
         if new.administrator {
             let policy = Noun::Policy.arn(ADMINISTRATOR);
             let _attach = self.authorise(caller, "iam:AttachUserPolicy", &arn, |context| context.policy_arn(policy))?;
+        }
+        if !new.tags.is_empty() {
+            let _tag = self.authorise(caller, &format!("iam:Tag{}", title(noun)), &arn, |_| ())?;
         }
         if noun != Noun::User && (new.password.is_some() || new.administrator) {
             return Err(Error::invalid(format!("a {} has no password and cannot be made administrator; attach a policy", noun.word())));
@@ -190,7 +208,7 @@ impl Service {
     /// # Errors
     /// Denied, not there.
     pub fn principal(&self, caller: &Caller, noun: Noun, name: &str) -> Result<Arc<Principal>> {
-        let name = Name::parse(name)?;
+        let name = self.canonical(noun, name)?;
         let _permit = self.authorise(caller, &format!("iam:Get{}", title(noun)), &noun.arn(name.as_str()), |_| ())?;
         self.found(noun, name.as_str())
     }
@@ -209,7 +227,7 @@ impl Service {
     /// # Errors
     /// Denied, not there, the last administrator.
     pub fn delete_principal(&self, caller: &Caller, noun: Noun, name: &str) -> Result<()> {
-        let name = Name::parse(name)?;
+        let name = self.canonical(noun, name)?;
         let action = format!("iam:Delete{}", title(noun));
         let permit = self.authorise_principal(caller, &action, noun, name.as_str(), None)?;
         self.change(&permit, caller, &action, &noun.arn(name.as_str()), |tx| {
@@ -236,7 +254,7 @@ impl Service {
     /// # Errors
     /// Denied, not there, malformed, the last administrator.
     pub fn change_principal(&self, caller: &Caller, noun: Noun, name: &str, change: Change<'_>) -> Result<()> {
-        let name = Name::parse(name)?;
+        let name = self.canonical(noun, name)?;
         change.fits(noun)?;
         let action = change.action(noun);
         let permit = self.authorise_principal(caller, &action, noun, name.as_str(), Some(change))?;
@@ -257,16 +275,16 @@ impl Service {
                 self.guard(caller, Noun::User, user)?;
             }
             match change {
-            Change::Password(_) => kept::set_password(tx, &name, hash.as_deref()),
-            Change::Disabled(disabled) => kept::set_disabled(tx, &name, disabled),
-            Change::Tags(tags) => kept::set_tags(tx, noun, &name, &Self::tags_json(tags)?),
-            Change::Boundary(boundary) => kept::set_boundary(tx, noun, &name, boundary.map(Name::parse).transpose()?.as_ref()),
-            Change::Attach(policy) => kept::attach(tx, noun, &name, &Name::parse(policy)?),
-            Change::Detach(policy) => kept::detach(tx, noun, &name, &Name::parse(policy)?),
-            Change::PutInline(policy, document) => kept::put_inline(tx, noun, &name, &Name::parse(policy)?, document),
-            Change::DeleteInline(policy) => kept::delete_inline(tx, noun, &name, &Name::parse(policy)?),
-            Change::AddMember(user) => kept::add_member(tx, &name, &Name::parse(user)?),
-            Change::RemoveMember(user) => kept::remove_member(tx, &name, &Name::parse(user)?),
+                Change::Password(_) => kept::set_password(tx, &name, hash.as_deref()),
+                Change::Disabled(disabled) => kept::set_disabled(tx, &name, disabled),
+                Change::Tags(tags) => kept::set_tags(tx, noun, &name, &Self::tags_json(tags)?),
+                Change::Boundary(boundary) => kept::set_boundary(tx, noun, &name, boundary.map(Name::parse).transpose()?.as_ref()),
+                Change::Attach(policy) => kept::attach(tx, noun, &name, &Name::parse(policy)?),
+                Change::Detach(policy) => kept::detach(tx, noun, &name, &Name::parse(policy)?),
+                Change::PutInline(policy, document) => kept::put_inline(tx, noun, &name, &Name::parse(policy)?, document),
+                Change::DeleteInline(policy) => kept::delete_inline(tx, noun, &name, &Name::parse(policy)?),
+                Change::AddMember(user) => kept::add_member(tx, &name, &Name::parse(user)?),
+                Change::RemoveMember(user) => kept::remove_member(tx, &name, &Name::parse(user)?),
             }
         })
     }
@@ -275,8 +293,15 @@ impl Service {
 /// Attaches the policy that allows everything, making it on first use.
 fn make_administrator(tx: &Tx<'_>, user: &Name) -> Result<()> {
     let policy = Name::parse(ADMINISTRATOR)?;
-    if policies::all(tx)?.iter().all(|managed| managed.name != ADMINISTRATOR) {
-        policies::put(tx, &policy, ADMINISTRATOR_DOCUMENT)?;
+    match policies::all(tx)?.iter().find(|managed| managed.name.eq_ignore_ascii_case(ADMINISTRATOR)) {
+        None => policies::put(tx, &policy, ADMINISTRATOR_DOCUMENT).map(drop)?,
+        Some(managed) if managed.document == ADMINISTRATOR_DOCUMENT => {}
+        Some(managed) => {
+            let name = &managed.name;
+            return Err(Error::conflict(format!(
+                "policy `{name}` says something else than allowing everything; attach another one instead"
+            )));
+        }
     }
     kept::attach(tx, Noun::User, user, &policy)
 }

@@ -18,10 +18,10 @@ use crate::policy::{Attached, Context, Decision, Grants, Kind as PolicyKind, Pol
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OneOrMany {
+    /// Several. Tried first: a list is a value too.
+    Many(Vec<serde_json::Value>),
     /// One value.
     One(serde_json::Value),
-    /// Several.
-    Many(Vec<serde_json::Value>),
 }
 
 /// The request to decide.
@@ -139,8 +139,9 @@ impl Service {
             None if directory.find(Noun::User, named).is_none() && directory.find(Noun::Role, named).is_some() => (Noun::Role, named),
             None => (Noun::User, named),
         };
-        let _permit = self.authorise(caller, "iam:SimulatePrincipalPolicy", &noun.arn(name), |_| ())?;
         let principal = directory.find(noun, name);
+        let kept = principal.map_or(name, |principal| principal.name.as_str());
+        let _permit = self.authorise(caller, "iam:SimulatePrincipalPolicy", &noun.arn(kept), |_| ())?;
         let principal = principal.ok_or_else(|| Error::new(Kind::NotFound, format!("there is no user or role `{}`", shown(named))))?;
         let mut context = Context::new();
         context.principal(

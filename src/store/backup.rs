@@ -48,6 +48,7 @@ impl Store {
         source.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
         let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the backup is not UTF-8"))?;
         let copied = source.execute("VACUUM INTO ?1", [name]).map_err(failed).and_then(|_| {
+            private(&partial)?;
             File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
             fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
             sync_folder(target)
@@ -85,7 +86,11 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
         }
     }
     let partial = beside(target, ".partial");
-    fs::copy(source, &partial).map_err(|error| io_error("write", &partial, error))?;
+    let _ = fs::remove_file(&partial);
+    // By the engine, so that what is still in the log beside the source comes along.
+    let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
+    Connection::open(source).and_then(|connection| connection.execute("VACUUM INTO ?1", [name])).map_err(failed)?;
+    private(&partial)?;
     File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(beside(target, suffix));
@@ -93,6 +98,12 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
     fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
     sync_folder(target)?;
     Ok(verified)
+}
+
+/// Password hashes are inside, so only the owner reads it.
+fn private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| io_error("write", path, error))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -138,12 +149,23 @@ pub fn verify(path: &Path) -> Result<Verified> {
             if digest != version {
                 return Err(damaged(&format!("the artifact of version {version} has other bytes ({digest})")));
             }
-            BlobReader::open(read, prepared)?;
+            check_prepared(read, artifact, prepared)
+                .map_err(|error| damaged(&format!("the prepared form of version {version}: {error}")))?;
             verified.artifacts += 1;
             verified.bytes += bytes;
         }
         Ok(verified)
     })
+}
+
+/// Whether the prepared form is what the artifact gives, where this build writes the same format.
+fn check_prepared(read: &Read<'_>, artifact: BlobId, prepared: BlobId) -> Result<()> {
+    let limits = crate::artifact::Limits { unpacked: u64::MAX, entries: usize::MAX, name: usize::MAX };
+    let made = crate::runtime::prepare(&crate::artifact::Artifact::read(BlobReader::open(read, artifact)?, limits)?)?;
+    let mut kept = Vec::new();
+    BlobReader::open(read, prepared)?.read_to_end(&mut kept).map_err(Error::internal)?;
+    let format = |bytes: &[u8]| bytes.get(..8).map(<[u8]>::to_vec);
+    if format(&kept) == format(&made.bytes) && kept != made.bytes { Err(Error::invalid("it has other bytes")) } else { Ok(()) }
 }
 
 fn damaged(what: &str) -> Error {

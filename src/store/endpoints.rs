@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::names::EndpointName;
 
 /// An endpoint as it is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// As created; names do not differ by case alone.
     pub name: String,

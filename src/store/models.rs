@@ -178,6 +178,19 @@ pub fn list(read: &Read<'_>, prefix: &str, after: &str, count: usize) -> Result<
     read.all(&sql, params![after, prefix, end, count], listed_row)
 }
 
+/// Up to `count` paths under `prefix`, in order, after the path `after`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn paths(read: &Read<'_>, prefix: &str, after: &str, count: u32) -> Result<Vec<String>> {
+    let end = format!("{prefix}\u{7f}");
+    read.all(
+        "SELECT path FROM model WHERE path > ?1 AND path >= ?2 AND path < ?3 ORDER BY path LIMIT ?4",
+        params![after, prefix, end, count],
+        |row| row.get(0),
+    )
+}
+
 /// How many models there are.
 ///
 /// # Errors
@@ -211,9 +224,9 @@ fn check(read: &Read<'_>, path: &ModelPath, precondition: Precondition) -> Resul
     let current = read.one("SELECT sha256 FROM model WHERE path = ?1", params![path.as_str()], |row| version(row, 0))?;
     let refuse = |message: String| Err(Error::new(Kind::Precondition, message));
     match (precondition, current) {
-        (Precondition::Absent, Some(is)) => refuse(format!("`{path}` exists already, at version {is}")),
+        (Precondition::Absent, Some(_)) => refuse(format!("`{path}` exists already")),
         (Precondition::Present | Precondition::Is(_), None) => refuse(format!("`{path}` does not exist")),
-        (Precondition::Is(wanted), Some(is)) if wanted != is => refuse(format!("`{path}` is at version {is}, not {wanted}")),
+        (Precondition::Is(wanted), Some(is)) if wanted != is => refuse(format!("`{path}` is not at version {wanted} any more")),
         (_, current) => Ok(current),
     }
 }
@@ -245,6 +258,10 @@ pub fn create_version(tx: &Tx<'_>, new: &NewVersion<'_>) -> Result<()> {
 /// [`Kind::Precondition`] when the current version is not as asked.
 pub fn publish(tx: &Tx<'_>, path: &ModelPath, version: Version, by: &str, precondition: Precondition, keep: usize) -> Result<bool> {
     let current = check(tx, path, precondition)?;
+    if current == Some(version) {
+        // The same bytes again are no new version, and cost none to go back to.
+        return Ok(false);
+    }
     tx.run(
         "INSERT INTO model (path, sha256, seq, created_at, updated_at) VALUES (?1, ?2, 1, ?3, ?3)
          ON CONFLICT (path) DO UPDATE SET sha256 = excluded.sha256, updated_at = excluded.updated_at,

@@ -46,6 +46,12 @@ fn writer(path: &Path) -> Result<Connection> {
     check_engine(rusqlite::version_number())?;
     check_header(path)?;
     let fresh = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+    if fresh {
+        // Password hashes will be inside, so only the owner reads it; the log beside it takes the same mode.
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let made = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        made.map_err(|error| cannot_open(path).because(error))?;
+    }
     let mut writer = Connection::open(path).map_err(|error| cannot_open(path).because(error))?;
     writer.busy_timeout(BUSY).map_err(failed)?;
     if fresh {

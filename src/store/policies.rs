@@ -53,16 +53,16 @@ pub fn put(tx: &Tx<'_>, name: &Name, document: &str) -> Result<bool> {
 /// Removes a managed policy nobody has.
 ///
 /// # Errors
-/// `NotFound`, and [`Kind::Conflict`](crate::error::Kind::Conflict) naming one that has it.
+/// `NotFound`, and [`Kind::Conflict`](crate::error::Kind::Conflict) while someone has it.
 pub fn delete(tx: &Tx<'_>, name: &Name) -> Result<()> {
     let holder = tx.one(
-        "SELECT p.kind, p.name FROM principal p JOIN policy m ON m.name = ?1
+        "SELECT p.id FROM principal p JOIN policy m ON m.name = ?1
          WHERE p.boundary = m.id OR EXISTS (SELECT 1 FROM attachment a WHERE a.principal = p.id AND a.policy = m.id) LIMIT 1",
         params![name.as_str()],
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+        |row| row.get::<_, i64>(0),
     )?;
-    if let Some((kind, holder)) = holder {
-        return Err(Error::conflict(format!("policy `{name}` is in use by {kind} `{holder}`; detach it first")));
+    if holder.is_some() {
+        return Err(Error::conflict(format!("policy `{name}` is in use; detach it wherever it is attached or a boundary first")));
     }
     if tx.run("DELETE FROM policy WHERE name = ?1", params![name.as_str()])? == 0 {
         return Err(Error::not_found(format!("there is no policy `{name}`")));

@@ -30,17 +30,18 @@ pub fn find(read: &Read<'_>, hash: [u8; 32]) -> Result<Option<Session>> {
     })
 }
 
-/// Keeps a session and forgets all that have ended.
+/// Keeps a session, if its user is still of that generation, and forgets all that have ended. Returns whether it is kept.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn create(tx: &Tx<'_>, hash: [u8; 32], session: &Session) -> Result<()> {
+pub fn create(tx: &Tx<'_>, hash: [u8; 32], session: &Session) -> Result<bool> {
     tx.run("DELETE FROM session WHERE expires_at <= ?1", params![tx.now])?;
-    tx.run(
-        "INSERT INTO session (hash, user_id, generation, csrf, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    let kept = tx.run(
+        "INSERT INTO session (hash, user_id, generation, csrf, created_at, expires_at)
+         SELECT ?1, id, generation, ?4, ?5, ?6 FROM user WHERE id = ?2 AND generation = ?3 AND disabled = 0",
         params![hash, session.user, session.generation, session.csrf, tx.now, session.expires_at],
-    )
-    .map(drop)
+    )?;
+    Ok(kept == 1)
 }
 
 /// Ends a session.

@@ -130,7 +130,7 @@ fn many(count: usize) {
     let mut after = String::from("many/0050000.json");
     let page = median(50, || {
         let page = service.models(&caller, "many/", &after, 100).unwrap();
-        after = page.last().map_or_else(String::new, |model| model.path.clone());
+        after = page.next.unwrap_or_default();
     });
     let mut at = 0;
     let cold = median(500, || {

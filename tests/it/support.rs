@@ -180,7 +180,14 @@ impl Server {
 }
 
 /// Sends a request; an error is a connection that failed.
-pub(crate) fn send(url: &str, method: &str, path: &str, credential: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply, ureq::Error> {
+pub(crate) fn send(
+    url: &str,
+    method: &str,
+    path: &str,
+    credential: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Reply, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)

@@ -111,13 +111,17 @@ fn every_flipped_byte_is_refused_or_answers_finite_numbers() {
     paths.sort_by_key(|path| std::fs::metadata(path).unwrap().len());
     let mut answered = 0;
     for form in ["json", "ubj"] {
-        let path = paths.iter().find(|path| path.extension().is_some_and(|e| e == form) && std::fs::metadata(path).unwrap().len() > 2_000).unwrap();
+        let path = paths
+            .iter()
+            .find(|path| path.extension().is_some_and(|e| e == form) && std::fs::metadata(path).unwrap().len() > 2_000)
+            .unwrap();
         let bytes = std::fs::read(path).unwrap();
         for at in 0..bytes.len() {
             for flip in [0x01, 0x10, 0x80, 0xff] {
                 let mut hostile = bytes.clone();
                 hostile[at] ^= flip;
-                let Ok(prepared) = Artifact::read(hostile.as_slice(), Limits::default()).and_then(|artifact| runtime::prepare(&artifact)) else {
+                let Ok(prepared) = Artifact::read(hostile.as_slice(), Limits::default()).and_then(|artifact| runtime::prepare(&artifact))
+                else {
                     continue;
                 };
                 if prepared.summary.features > 1_000 {

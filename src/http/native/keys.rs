@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::{State, reply};
@@ -24,7 +25,7 @@ enum Kind {
 struct Create {
     user: String,
     kind: Kind,
-    policy: Option<Value>,
+    policy: Option<Box<RawValue>>,
     expires_at: Option<i64>,
 }
 
@@ -53,8 +54,8 @@ pub(in super::super) async fn create(request: HttpRequest, mut payload: Payload,
                 Kind::Api => KeyKind::Api,
                 Kind::Aws => KeyKind::Aws,
             };
-            let document = asked.policy.as_ref().map(Value::to_string);
-            service.create_key(caller, &asked.user, kind, document.as_deref(), asked.expires_at)
+            let document = asked.policy.as_deref().map(RawValue::get);
+            service.create_key(caller, &asked.user, kind, document, asked.expires_at)
         });
         key.await.map(|key| made(&key))
     };

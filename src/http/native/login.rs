@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::{State, caller, reply};
-use super::{JSON_MAX, parse, run};
+use super::{parse, run};
 use crate::error::Error;
 use crate::service::invoke::blocking;
 
@@ -22,7 +22,7 @@ struct LogIn {
 pub(in super::super) async fn log_in(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
     let result = async {
         // Nobody is known yet, so little is read.
-        let body = caller::body(&request, &mut payload, JSON_MAX / 64).await?;
+        let body = caller::short_body(&request, &mut payload).await?;
         let text = std::str::from_utf8(&body).map_err(|_| Error::invalid("the body is not UTF-8"))?;
         let LogIn { name, password } = parse(text)?;
         let (service, address) = (state.service.clone(), caller::address(&request));

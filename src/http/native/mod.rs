@@ -55,7 +55,9 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
 
 /// A part of the path, decoded by the router.
 fn part(request: &HttpRequest, name: &str) -> String {
-    request.match_info().get(name).unwrap_or_default().to_owned()
+    let found = request.match_info().get(name).unwrap_or_default();
+    // The router leaves `%2B` and `%25` as they are; a name that is no percent-encoding is refused as a name.
+    decoded(found).unwrap_or_else(|_| found.to_owned())
 }
 
 /// The model path after `prefix`, decoded once from the path as it was sent.

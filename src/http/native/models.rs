@@ -69,9 +69,8 @@ pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> 
         if limit == 0 || limit > crate::service::models::PAGE_MAX {
             return Err(Error::invalid(format!("limit is 1 to {}", crate::service::models::PAGE_MAX)));
         }
-        let models = run(&request, &state, move |service, caller| service.models(caller, &prefix, &after, limit)).await?;
-        let next = (models.len() == limit).then(|| models.last().map(|model| model.path.clone())).flatten();
-        Ok(json!({ "models": models.iter().map(shown).collect::<Vec<_>>(), "next": next }))
+        let page = run(&request, &state, move |service, caller| service.models(caller, &prefix, &after, limit)).await?;
+        Ok(json!({ "models": page.models.iter().map(shown).collect::<Vec<_>>(), "next": page.next }))
     };
     reply::json(StatusCode::OK, &result.await)
 }
@@ -157,7 +156,8 @@ pub(in super::super) async fn roll_back(request: HttpRequest, mut payload: Paylo
         let text = text(&request, &state, &mut payload).await?;
         let asked: RollBack = if text.trim().is_empty() { RollBack::default() } else { parse(&text)? };
         let version = asked.version.as_deref().map(Version::parse).transpose()?;
-        run(&request, &state, move |service, caller| service.roll_back(caller, &path, version)).await
+        let precondition = precondition(&request)?;
+        run(&request, &state, move |service, caller| service.roll_back(caller, &path, version, precondition)).await
     };
     match result.await {
         Ok(done) => published(&done),

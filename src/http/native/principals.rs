@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::{State, reply};
@@ -53,7 +54,8 @@ struct Create {
     #[serde(default)]
     tags: HashMap<String, String>,
     permissions_boundary: Option<String>,
-    trust_policy: Option<Value>,
+    /// Kept as written, so that it is read as strictly as a document alone.
+    trust_policy: Option<Box<RawValue>>,
 }
 
 /// `POST /api/v1/users` with `{"name","password"}`
@@ -62,13 +64,13 @@ pub(in super::super) async fn create(request: HttpRequest, mut payload: Payload,
         let asked: Create = read_json(&request, &state, &mut payload).await?;
         let noun = noun(&request);
         let made = run(&request, &state, move |service, caller| {
-            let trust = asked.trust_policy.as_ref().map(Value::to_string);
+            let trust = asked.trust_policy.as_deref().map(RawValue::get);
             let new = NewOne {
                 password: asked.password.as_deref(),
                 administrator: asked.admin,
                 tags: asked.tags,
                 boundary: asked.permissions_boundary.as_deref(),
-                trust: trust.as_deref(),
+                trust,
             };
             service.create_principal(caller, noun, &asked.name, &new)
         });

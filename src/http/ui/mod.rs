@@ -8,8 +8,9 @@ mod page;
 pub(super) mod sign_in;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::Data;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::de::DeserializeOwned;
 
 use super::{State, caller, reply};
 use crate::authn::{Caller, Evidence};
@@ -79,20 +80,24 @@ fn status(error: &Error) -> StatusCode {
     reply::status(error.kind())
 }
 
-fn malformed<E: std::fmt::Debug + std::fmt::Display + 'static>(error: E) -> actix_web::Error {
-    let text = "the form is not as this console's pages send it; open the page again and send it from there";
-    let page = page::send(StatusCode::BAD_REQUEST, &page::message("That did not work", text));
-    actix_web::error::InternalError::from_response(error, page).into()
-}
-
-/// What a form that cannot be read is answered.
-pub(super) fn bad_form(error: actix_web::error::UrlencodedError, _request: &HttpRequest) -> actix_web::Error {
-    malformed(error)
-}
+const MALFORMED: &str = "the form is not as this console's pages send it; open the page again and send it from there";
 
 /// What a query that cannot be read is answered.
 pub(super) fn bad_query(error: actix_web::error::QueryPayloadError, _request: &HttpRequest) -> actix_web::Error {
-    malformed(error)
+    let page = page::send(StatusCode::BAD_REQUEST, &page::message("That did not work", MALFORMED));
+    actix_web::error::InternalError::from_response(error, page).into()
+}
+
+/// A form's fields, read as any short body is.
+///
+/// # Errors
+/// When it does not come in time or is not the form expected.
+async fn form<T: DeserializeOwned>(request: &HttpRequest, payload: &mut Payload) -> Result<T> {
+    let body = caller::short_body(request, payload).await?;
+    let text = std::str::from_utf8(&body).map_err(|_| Error::invalid(MALFORMED))?;
+    // A form is written as a query is.
+    let form = actix_web::web::Query::<T>::from_query(text).map_err(|_| Error::invalid(MALFORMED))?;
+    Ok(form.into_inner())
 }
 
 /// Sends the browser elsewhere, so that a reload does not send the form again.

@@ -12,7 +12,7 @@ use super::{State, Visitor, caller, own_form, page, refused, same_origin, see, s
 use crate::error::{Error, Kind, Result};
 use crate::names::ModelPath;
 use crate::service::invoke::blocking;
-use crate::service::models::{Published, Shown};
+use crate::service::models::{Page, Published, Shown};
 use crate::store::models::Precondition;
 
 const PAGE: usize = 100;
@@ -45,7 +45,8 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn table(models: &[Shown], prefix: &str) -> Markup {
+fn table(page: &Page, prefix: &str) -> Markup {
+    let models: &[Shown] = &page.models;
     html! {
         table {
             thead { tr { th { "Path" } th.number { "Size" } th { "Format" } th.number { "Features" } th { "Version" } th.number { "In memory" } th { "Loaded" } } }
@@ -63,10 +64,8 @@ fn table(models: &[Shown], prefix: &str) -> Markup {
                 }
             }
         }
-        @if models.len() == PAGE {
-            @if let Some(last) = models.last() {
-                p { a href={ "/ui/models?" (encode(&[("prefix", prefix), ("after", &last.path)])) } { "Next page" } }
-            }
+        @if let Some(next) = &page.next {
+            p { a href={ "/ui/models?" (encode(&[("prefix", prefix), ("after", next)])) } { "Next page" } }
         }
     }
 }
@@ -108,7 +107,7 @@ pub(in super::super) async fn list(request: HttpRequest, query: Query<ListQuery>
         }
         @match &result {
             Err(error) => { p.notice.bad role="alert" { (error.message()) } }
-            Ok(models) if !models.is_empty() => { (table(models, &query.prefix)) }
+            Ok(page) if !page.models.is_empty() || page.next.is_some() => { (table(page, &query.prefix)) }
             Ok(_) if !query.prefix.is_empty() => { p.empty { "No models here begin with this prefix." } }
             Ok(_) => {
                 p.empty { "No models here yet. " a href="/ui/upload" { "Upload one" } ", or send it with " code { "rookery model put" } "." }

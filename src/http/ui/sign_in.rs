@@ -1,13 +1,13 @@
 //! Signing in and out, and the page that makes the first administrator.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{Data, Form, Query};
+use actix_web::web::{Data, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use maud::{Markup, html};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use super::{COOKIE, State, caller, cookie, own_form, page, refused, same_origin, see, status, visitor};
+use super::{COOKIE, State, caller, cookie, form, own_form, page, refused, same_origin, see, status, visitor};
 use crate::error::{Error, Kind, Result};
 use crate::service::invoke::blocking;
 
@@ -17,7 +17,7 @@ pub(in super::super) struct SignIn {
     password: String,
 }
 
-fn form(action: &str, button: &str, complaint: Option<&str>, autocomplete: &str) -> Markup {
+fn fields(action: &str, button: &str, complaint: Option<&str>, autocomplete: &str) -> Markup {
     html! {
         @if let Some(complaint) = complaint { p.notice.bad role="alert" { (complaint) } }
         form.card method="post" action=(action) {
@@ -30,14 +30,14 @@ fn form(action: &str, button: &str, complaint: Option<&str>, autocomplete: &str)
 
 /// `GET /ui/sign-in`
 pub(in super::super) async fn page() -> HttpResponse {
-    page::send(StatusCode::OK, &page::frame("Sign in", None, &form("/ui/sign-in", "Sign in", None, "current-password")))
+    page::send(StatusCode::OK, &page::frame("Sign in", None, &fields("/ui/sign-in", "Sign in", None, "current-password")))
 }
 
 /// `POST /ui/sign-in`
-pub(in super::super) async fn sign_in(request: HttpRequest, sent: Form<SignIn>, state: Data<State>) -> HttpResponse {
+pub(in super::super) async fn sign_in(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
     let result = async {
         same_origin(&request)?;
-        let SignIn { name, password } = sent.into_inner();
+        let SignIn { name, password } = form(&request, &mut payload).await?;
         let (service, address) = (state.service.clone(), caller::address(&request));
         blocking(move || service.sign_in(&name, &password, address)).await
     };
@@ -48,7 +48,7 @@ pub(in super::super) async fn sign_in(request: HttpRequest, sent: Form<SignIn>, 
             HttpResponse::SeeOther().insert_header((header::LOCATION, "/ui/models")).insert_header((header::SET_COOKIE, cookie)).finish()
         }
         Err(error) => {
-            let body = form("/ui/sign-in", "Sign in", Some(error.message()), "current-password");
+            let body = fields("/ui/sign-in", "Sign in", Some(error.message()), "current-password");
             page::send(status(&error), &page::frame("Sign in", None, &body))
         }
     }
@@ -60,10 +60,12 @@ pub(in super::super) struct SignOut {
 }
 
 /// `POST /ui/sign-out`
-pub(in super::super) async fn sign_out(request: HttpRequest, sent: Form<SignOut>, state: Data<State>) -> HttpResponse {
+pub(in super::super) async fn sign_out(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
     let result = async {
         same_origin(&request)?;
-        own_form(&visitor(&request, &state).await?, &sent.csrf)?;
+        let visitor = visitor(&request, &state).await?;
+        let SignOut { csrf } = form(&request, &mut payload).await?;
+        own_form(&visitor, &csrf)?;
         let (service, cookie) = (state.service.clone(), cookie(&request).unwrap_or_default());
         blocking(move || service.sign_out(&cookie)).await
     };
@@ -97,7 +99,7 @@ fn setup_form(token: &str, complaint: Option<&str>) -> Markup {
     let action = format!("/ui/setup?token={token}");
     let body = html! {
         p { "Nobody can sign in yet. Choose the name and password of the first administrator." }
-        (form(&action, "Create administrator", complaint, "new-password"))
+        (fields(&action, "Create administrator", complaint, "new-password"))
     };
     page::frame("Set up Rookery", None, &body)
 }
@@ -111,11 +113,14 @@ pub(in super::super) async fn setup_page(query: Query<Token>, state: Data<State>
 }
 
 /// `POST /ui/setup?token=`
-pub(in super::super) async fn setup(request: HttpRequest, query: Query<Token>, sent: Form<SignIn>, state: Data<State>) -> HttpResponse {
+pub(in super::super) async fn setup(request: HttpRequest, mut payload: Payload, query: Query<Token>, state: Data<State>) -> HttpResponse {
     if let Err(error) = claimable(&state, &query.token).and_then(|()| same_origin(&request)) {
         return refused(&error);
     }
-    let SignIn { name, password } = sent.into_inner();
+    let SignIn { name, password } = match form(&request, &mut payload).await {
+        Ok(sent) => sent,
+        Err(error) => return refused(&error),
+    };
     let service = state.service.clone();
     match blocking(move || service.claim(&name, &password)).await {
         Ok(()) => see("/ui/sign-in"),

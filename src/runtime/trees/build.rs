@@ -6,10 +6,14 @@
 use super::{CATEGORICAL, Ensemble, MISSING_LEFT, Node, SPLIT, Tree};
 use crate::error::{Error, Result};
 
+/// The most numbers in vector leaves, 256 MiB of them.
+const LEAVES_MAX: usize = 1 << 26;
 /// The deepest tree. A walk takes one step a level for every row, so depth is time.
 const DEPTH_MAX: u32 = 4096;
 /// The most nodes in an ensemble; places are 32 bits wide.
 const NODES_MAX: usize = 1 << 30;
+/// The most words of all category sets together, 64 MiB of them.
+const CATEGORY_WORDS_MAX: usize = 1 << 24;
 /// The largest category; one bit is kept for each.
 const CATEGORY_MAX: u32 = 1 << 24;
 
@@ -145,6 +149,9 @@ impl Builder {
                 if values.len() != self.groups || values.iter().any(|value| !value.is_finite()) {
                     return Err(Error::invalid(format!("leaf {number} does not hold {} finite numbers", self.groups)));
                 }
+                if self.leaves.len() + values.len() > LEAVES_MAX {
+                    return Err(Error::invalid(format!("its vector leaves hold more than {LEAVES_MAX} numbers")));
+                }
                 let row = self.leaves.len() / self.groups;
                 self.leaves.extend_from_slice(values);
                 Ok(leaf(f32::from_bits(place(row))))
@@ -162,6 +169,11 @@ impl Builder {
     fn category_set(&mut self, categories: &[i32], number: u32) -> Result<f32> {
         let offset = self.categories.len();
         self.categories.push(0);
+        // A bit for every category up to the largest, so one number can ask for megabytes: the sum is bounded first.
+        let largest = categories.iter().copied().max().and_then(|largest| usize::try_from(largest).ok()).unwrap_or_default();
+        if offset + largest / 32 > CATEGORY_WORDS_MAX {
+            return Err(Error::invalid("its category sets are too large"));
+        }
         for &category in categories {
             let Some(category) = u32::try_from(category).ok().filter(|&category| category < CATEGORY_MAX) else {
                 return Err(Error::invalid(format!("node {number} has category {category}; categories are 0 to {}", CATEGORY_MAX - 1)));
@@ -175,9 +187,6 @@ impl Builder {
             }
         }
         let words = place(self.categories.len() - offset - 1);
-        if self.categories.len() > NODES_MAX {
-            return Err(Error::invalid("the category sets are too large"));
-        }
         if let Some(count) = self.categories.get_mut(offset) {
             *count = words;
         }

@@ -5,11 +5,7 @@
 //! `Ensemble::checked` proved when the ensemble was made: `feature < features`, `left + 1 < nodes` for splits,
 //! `left < nodes` for leaves, roots and leaf rows inside. Must not know anything else.
 #![expect(unsafe_code, reason = "bounds were proven for the whole ensemble once, by Ensemble::checked")]
-#![expect(
-    clippy::indexing_slicing,
-    clippy::needless_range_loop,
-    reason = "arrays of a fixed size indexed by their own lane counter"
-)]
+#![expect(clippy::indexing_slicing, clippy::needless_range_loop, reason = "arrays of a fixed size indexed by their own lane counter")]
 
 use super::{CATEGORICAL, Ensemble, MISSING_LEFT, Node, SPLIT};
 

@@ -10,6 +10,9 @@ use crate::codec::pull::Pull;
 use crate::error::{Error, Result};
 use crate::names::shown;
 
+/// The most feature names; each takes several times its bytes in the file.
+const NAMES_MAX: usize = 1 << 24;
+
 /// The parts of a model file that decide its answers.
 #[derive(Debug)]
 pub(super) struct Document {
@@ -194,7 +197,10 @@ fn read_learner<'a, P: Pull<'a>>(document: &mut P) -> Result<Learner> {
             }
             document.skip()
         }),
-        "feature_names" => document.array(|document, _| {
+        "feature_names" => document.array(|document, index| {
+            if index >= NAMES_MAX {
+                return Err(document.fail(format_args!("the model names more than {NAMES_MAX} features")));
+            }
             learner.names.push(document.string()?.into());
             Ok(())
         }),
@@ -311,6 +317,10 @@ fn read_tree<'a, P: Pull<'a>>(document: &mut P, index: usize) -> Result<RawTree>
         }
         Ok(())
     })?;
+    // Refused here: a list of empty trees would take a hundred times its bytes before anything else is looked at.
+    if tree.left.is_empty() {
+        return Err(document.fail(format_args!("tree {index}: it has no node")));
+    }
     if tree.vector_width > 1 {
         tree.leaf_rows = leaf_weights.as_ref().is_some_and(|weights| !weights.is_empty());
         tree.vectors = match (leaf_weights, weights) {

@@ -82,7 +82,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let learner = match &document.booster {
         Booster::Trees(trees) => Learner::Trees(ensemble(trees, features, groups)?),
         // Saved before its first round, a linear model holds no weights at all.
-        Booster::Linear(weights) if weights.is_empty() => Learner::Linear(vec![0.0; (features + 1) * groups]),
+        Booster::Linear(weights) if weights.is_empty() => Learner::Linear(Vec::new()),
         Booster::Linear(weights) => {
             if weights.len() != (features + 1) * groups || weights.iter().any(|weight| !weight.is_finite()) {
                 return Err(Error::invalid(format!("the linear booster does not hold {} finite weights", (features + 1) * groups)));
@@ -159,7 +159,7 @@ fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
     let (head, mut reader) = Reader::new::<Head>(source, length)?;
     let learner = if head.linear {
         let weights: Vec<f32> = reader.array()?;
-        if weights.len() != (head.features + 1) * head.groups {
+        if !weights.is_empty() && weights.len() != (head.features + 1) * head.groups {
             return Err(Error::new(Kind::Internal, "a prepared form is damaged (its weights); run `rookery verify` on the database"));
         }
         Learner::Linear(weights)
@@ -173,7 +173,7 @@ impl XgBoost {
     fn new(head: Head, learner: Learner) -> Self {
         let Head { objective, features, groups, names, base, linear: _ } = head;
         let outputs = objective.outputs(groups);
-        let schema = Schema { features, outputs, names, absent: f32::NAN, missing: true };
+        let schema = Schema { features, outputs, spread: groups, names, absent: f32::NAN, missing: true };
         Self { objective, groups, schema, base, learner }
     }
 
@@ -192,6 +192,11 @@ impl XgBoost {
 
 /// gblinear: per output, bias + base, then each present value times its weight in column order, all in `f32`.
 fn linear(weights: &[f32], groups: usize, input: &Tensor, out: &mut [f32]) {
+    if weights.is_empty() {
+        // Not boosted yet: every weight is 0.
+        out.iter_mut().for_each(|out| *out += 0.0);
+        return;
+    }
     let (slopes, biases) = weights.split_at(weights.len() - groups);
     for (row, out) in input.iter().zip(out.chunks_exact_mut(groups)) {
         for (group, out) in out.iter_mut().enumerate() {

@@ -39,11 +39,8 @@ fn decide(identity: &[Json], boundary: Option<&[Json]>, session: Option<&[Json]>
         };
         context.set(key, values);
     }
-    let grants = Grants {
-        identity: attached(identity),
-        boundary: boundary.map(attached),
-        narrowing: session.map(attached).into_iter().collect(),
-    };
+    let grants =
+        Grants { identity: attached(identity), boundary: boundary.map(attached), narrowing: session.map(attached).into_iter().collect() };
     let request = Request {
         principal: request["principal"].as_str().unwrap_or_default(),
         action: request["action"].as_str().unwrap(),
@@ -67,9 +64,13 @@ fn a_million_random_decisions_equal_the_reference() {
             let expected = reference::decide(&case.identity, boundary, session, &case.request);
             let found = decide(&case.identity, boundary, session, &case.request);
             assert_eq!(
-                found, expected,
+                found,
+                expected,
                 "seed {seed}\nidentity {}\nboundary {}\nsession {}\nrequest {}",
-                Json::from(case.identity.clone()), Json::from(boundary.unwrap_or_default()), Json::from(session.unwrap_or_default()), case.request
+                Json::from(case.identity.clone()),
+                Json::from(boundary.unwrap_or_default()),
+                Json::from(session.unwrap_or_default()),
+                case.request
             );
             tally[["allowed", "explicitDeny", "implicitDeny"].iter().position(|word| *word == found).unwrap()] += 1;
         }

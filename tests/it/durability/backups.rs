@@ -1,0 +1,175 @@
+//! Backup, restore, verify.
+
+use super::*;
+
+#[test]
+fn a_backup_made_under_writes_verifies_restores_and_answers_the_same() {
+    let samples = Sample::many(0..20);
+    let big = large(100);
+    let server = Server::start();
+    for (at, sample) in samples.iter().take(10).enumerate() {
+        server.put_model(&format!("s/still-{at}"), &sample.bytes).expect(201);
+    }
+    server.put_model("s/big", &big.bytes).expect(201);
+    server.put_endpoint("s", &json!([{ "prefix": "s/" }]));
+    let ana = server.put_user("ana", &may_invoke(&["still-*"]));
+    let folder = server.db.parent().unwrap().to_owned();
+    let over = AtomicBool::new(false);
+    let backups: Vec<PathBuf> = thread::scope(|scope| {
+        for writer in 0..3usize {
+            let (server, samples, over, big) = (&server, &samples, &over, &big);
+            scope.spawn(move || {
+                let client = Client::of(server);
+                for turn in 0.. {
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let path = format!("/api/v1/models/s/moving-{writer}");
+                    let reply = if writer == 0 && turn % 4 == 3 {
+                        client.send("PUT", &path, &[], &padded(big, turn))
+                    } else {
+                        client.send("PUT", &path, &[], &samples[10 + turn as usize % 10].bytes)
+                    };
+                    assert!(reply.unwrap().status < 300);
+                    let policy = format!("/api/v1/users/ana/policies/extra-{writer}");
+                    client.send("PUT", &policy, &[], numbered(turn).1.as_bytes()).unwrap().expect(204);
+                }
+            });
+        }
+        let all = (0..5)
+            .map(|at| {
+                let target = folder.join(format!("backup-{at}.db"));
+                let (code, _, error) = rookery(&["backup", text(&target), "--db", text(&server.db)], "");
+                assert_eq!(code, 0, "{error}");
+                target
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        all
+    });
+    let error = refused(&["backup", text(&backups[0]), "--db", text(&server.db)]);
+    assert!(error.contains("exists"), "{error}");
+    for (at, backup) in backups.iter().enumerate() {
+        assert!(verified(backup)["models"].as_u64().unwrap() >= 11);
+        let target = folder.join(format!("restored-{at}.db"));
+        let (code, out, error) = rookery(&["restore", text(backup), "--json", "--db", text(&target)], "");
+        assert_eq!(code, 0, "{error}");
+        assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["ok"], true);
+        std::fs::copy(beside(&server.db, ".key"), beside(&target, ".key")).unwrap();
+        let mut restored = Server::on(&target, &[]);
+        restored.admin.clone_from(&server.admin);
+        for (at, sample) in samples.iter().take(10).enumerate() {
+            let reply = restored.invoke("s", Some(&format!("still-{at}")), &ana, HOUSE).expect(200);
+            assert_eq!((score(&reply), reply.header("x-rookery-model-version")), (sample.score, Some(sample.version.as_str())));
+        }
+        assert_eq!(score(&Client::of(&restored).invoke("s", "big").expect(200)), big.score);
+        restored.invoke("s", Some("big"), &ana, HOUSE).expect(403);
+        for writer in 0..3 {
+            // Which version depends on the moment; whichever it is answers as itself.
+            let Some(version) = version_at(&restored, &format!("s/moving-{writer}")) else { continue };
+            let reply = Client::of(&restored).invoke("s", &format!("moving-{writer}")).expect(200);
+            let expected = samples.iter().find(|sample| sample.version == version).map_or(big.score, |sample| sample.score);
+            assert_eq!(score(&reply), expected);
+        }
+        // What is restored is written to like any other.
+        restored.put_model("s/later", &samples[0].bytes).expect(201);
+    }
+}
+
+#[test]
+fn a_restore_replaces_nothing_unasked_and_nothing_that_is_served() {
+    let [first, second] = [1, 2].map(|seed| Sample::new(seed, 5, 3));
+    let mut server = Server::start();
+    server.put_model("r/m", &first.bytes).expect(201);
+    server.put_endpoint("r", &json!([{ "prefix": "r/" }]));
+    let backup = server.db.with_file_name("backup.db");
+    assert_eq!(rookery(&["backup", text(&backup), "--db", text(&server.db)], "").0, 0);
+    server.put_model("r/m", &second.bytes).expect(200);
+    let error = refused(&["restore", text(&backup), "--db", text(&server.db)]);
+    assert!(error.contains("--force"), "{error}");
+    let error = refused(&["restore", text(&backup), "--force", "--db", text(&server.db)]);
+    assert!(error.contains("in use") && error.contains("stop"), "{error}");
+    // Neither did anything to it.
+    assert_eq!(score(&Client::of(&server).invoke("r", "m").expect(200)), second.score);
+    server.put_model("r/other", &first.bytes).expect(201);
+    assert_eq!(server.terminate(), 0);
+    let mut server = again(&server, &[]);
+    assert_eq!(version_at(&server, "r/m"), Some(second.version));
+    assert_eq!(version_at(&server, "r/other"), Some(first.version.clone()));
+    assert_eq!(server.terminate(), 0);
+    assert!(refused(&["restore", text(&backup), "--db", text(&server.db)]).contains("--force"));
+    assert_eq!(rookery(&["restore", text(&backup), "--force", "--db", text(&server.db)], "").0, 0);
+    let server = again(&server, &[]);
+    assert_eq!(version_at(&server, "r/m"), Some(first.version));
+    assert_eq!(version_at(&server, "r/other"), None);
+    assert!(refused(&["restore", "/nowhere/at/all.db", "--db", text(&server.db)]).contains("/nowhere/at/all.db"));
+}
+
+#[test]
+fn a_database_restored_from_a_served_one_has_what_was_acknowledged() {
+    let sample = Sample::new(1, 5, 3);
+    let server = Server::start();
+    // Still in the log beside the file, as the newest writes are.
+    server.put_model("r/m", &sample.bytes).expect(201);
+    let target = server.db.with_file_name("copy.db");
+    let (code, _, error) = rookery(&["restore", text(&server.db), "--db", text(&target)], "");
+    if code == 0 {
+        std::fs::copy(beside(&server.db, ".key"), beside(&target, ".key")).unwrap();
+        let mut copy = Server::on(&target, &[]);
+        copy.admin.clone_from(&server.admin);
+        assert_eq!(version_at(&copy, "r/m"), Some(sample.version), "restore said it went well and left out the newest writes");
+    } else {
+        assert!(error.contains("in use") || error.contains("backup"), "{error}");
+    }
+}
+
+/// Flips a byte in the middle of the first piece of the blob that `column` of the only version points at.
+fn damage(db: &Path, column: &str) {
+    let file = sql(db);
+    let query = format!("SELECT c.rowid, c.data FROM chunk c JOIN version v ON v.{column} = c.blob WHERE c.seq = 0");
+    let (row, mut data): (i64, Vec<u8>) = file.query_row(&query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let middle = data.len() / 2;
+    data[middle] ^= 0x10;
+    file.execute("UPDATE chunk SET data = ?2 WHERE rowid = ?1", rusqlite::params![row, data]).unwrap();
+}
+
+#[test]
+fn verify_names_a_damaged_artifact_and_no_restore_takes_it() {
+    let mut server = Server::start();
+    let sample = Sample::new(1, 50, 5);
+    server.put_model("d/m", &sample.bytes).expect(201);
+    assert_eq!(server.terminate(), 0);
+    let said = verified(&server.db);
+    assert_eq!((&said["models"], &said["artifacts"], &said["bytes"]), (&json!(1), &json!(1), &json!(sample.bytes.len())));
+    damage(&server.db, "artifact");
+    let error = refused(&["verify", "--json", "--db", text(&server.db)]);
+    assert!(error.contains(&sample.version) && error.contains("restore"), "{error}");
+    let target = server.db.with_file_name("target.db");
+    assert!(refused(&["restore", text(&server.db), "--db", text(&target)]).contains(&sample.version));
+    assert!(!target.exists());
+}
+
+#[test]
+fn verify_notices_a_damaged_prepared_form() {
+    let mut server = Server::start();
+    server.put_model("d/m", &Sample::new(1, 50, 5).bytes).expect(201);
+    assert_eq!(server.terminate(), 0);
+    verified(&server.db);
+    damage(&server.db, "prepared");
+    refused(&["verify", "--json", "--db", text(&server.db)]);
+}
+
+#[test]
+fn verify_notices_missing_pieces_and_files_that_are_none() {
+    let mut server = Server::start();
+    server.put_model("d/m", &large(100).bytes).expect(201);
+    assert_eq!(server.terminate(), 0);
+    sql(&server.db).execute("DELETE FROM chunk WHERE seq = 2", []).unwrap();
+    refused(&["verify", "--json", "--db", text(&server.db)]);
+    let other = server.db.with_file_name("other.db");
+    std::fs::write(&other, "this is no database, only a line of text that is longer than a hundred bytes, as a header of one would be")
+        .unwrap();
+    assert!(refused(&["verify", "--db", text(&other)]).contains("not a Rookery database"));
+    assert!(refused(&["verify", "--db", text(&server.db.with_file_name("none.db"))]).contains("no file"));
+    assert!(!server.db.with_file_name("none.db").exists(), "verify makes no file");
+}

@@ -1,0 +1,110 @@
+//! Refused and dead uploads.
+
+use super::*;
+
+#[test]
+fn refused_uploads_leave_nothing() {
+    let server = Server::with(&["--upload", "12MiB"]);
+    let kept = Sample::new(1, 5, 3);
+    server.put_model("u/kept", &kept.bytes).expect(201);
+    let reader = server.put_user("reader", &may_invoke(&["*"]));
+    let big = large(100);
+    let packed = archive(&big.bytes);
+    assert!(packed.len() > 5 << 20);
+    let noise: Vec<u8> = (0..6u64 << 20).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    let before = counts(&server.db);
+    let put = |path: &str, credential: &str, headers: &[(&str, &str)], body: &[u8]| {
+        server.send("PUT", &format!("/api/v1/models/{path}"), credential, headers, body)
+    };
+    let admin = server.admin.as_str();
+    for _ in 0..3 {
+        put("u/new", admin, &[], b"").expect(400);
+        put("u/new", admin, &[], b"hello").expect(400);
+        put("u/new", admin, &[], &noise).expect(400);
+        put("u/new", admin, &[], &kept.bytes[..kept.bytes.len() / 2]).expect(400);
+        put("u/new", admin, &[], &big.bytes[..big.bytes.len() - 1]).expect(400);
+        for cut in [packed.len() - 1, packed.len() - 600, packed.len() / 2, (4 << 20) + 7] {
+            put("u/new", admin, &[], &packed[..cut]).expect(400);
+        }
+        put("u/kept", admin, &[("if-none-match", "*")], &big.bytes).expect(412);
+        put("u/new", admin, &[("if-match", "*")], &big.bytes).expect(412);
+        put("u/kept", admin, &[("if-match", &format!("\"{}\"", "0".repeat(64)))], &big.bytes).expect(412);
+        put("u/new", &reader, &[], &big.bytes).expect(403);
+        put("u/../new", admin, &[], &big.bytes).expect(400);
+    }
+    // Longer than allowed, which shows only on the way: its length is not announced.
+    let key = &server.admin;
+    let chunked =
+        format!("PUT /api/v1/models/u/new HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {key}\r\ntransfer-encoding: chunked\r\n\r\n");
+    let mut stream = raw(&server, chunked.as_bytes());
+    let piece = [format!("{:x}\r\n", 1 << 20).as_bytes(), &vec![b' '; 1 << 20], b"\r\n"].concat();
+    // Its end may already be closed when the last pieces go out.
+    let _ = (0..16).try_for_each(|_| stream.write_all(&piece));
+    let said = answer(&mut stream);
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 413"), "{said}");
+    wait_for("an upload that is too long leaves nothing", Duration::from_secs(5), || counts(&server.db) == before);
+    assert_eq!(version_at(&server, "u/kept"), Some(kept.version));
+}
+
+#[test]
+fn a_model_too_large_for_memory_leaves_nothing_of_what_was_staged() {
+    let big = large(100);
+    let server = Server::with(&["--memory", &(big.weight - 1).to_string()]);
+    let before = counts(&server.db);
+    for _ in 0..3 {
+        server.put_model("u/new", &big.bytes).expect(413);
+    }
+    assert_eq!(counts(&server.db), before);
+}
+
+#[test]
+fn senders_that_break_off_leave_nothing() {
+    let server = Server::start();
+    let big = large(100);
+    let before = counts(&server.db);
+    let staged = || number(&sql(&server.db), "SELECT count(*) FROM blob WHERE ready = 0");
+    for chunked in [false, true, false, true] {
+        let mut stream = if chunked {
+            let key = &server.admin;
+            let head = format!(
+                "PUT /api/v1/models/u/new HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {key}\r\ntransfer-encoding: chunked\r\n\r\n"
+            );
+            let mut stream = raw(&server, head.as_bytes());
+            stream.write_all(format!("{:x}\r\n", big.bytes.len()).as_bytes()).unwrap();
+            stream
+        } else {
+            let mut stream = raw(&server, head(&server, "PUT", "/api/v1/models/u/new", big.bytes.len()).as_bytes());
+            stream.write_all(b"\r\n").unwrap();
+            stream
+        };
+        stream.write_all(&big.bytes[..5 << 20]).unwrap();
+        wait_for("the first pieces are staged", Duration::from_secs(10), || staged() == 1);
+        drop(stream);
+        wait_for("they are gone again", Duration::from_secs(10), || counts(&server.db) == before);
+    }
+    server.admin("GET", "/api/v1/models/u/new", b"").expect(404);
+    server.put_model("u/new", &big.bytes).expect(201);
+}
+
+#[test]
+fn the_remains_of_dead_uploads_are_swept_and_young_ones_are_not() {
+    let mut server = Server::start();
+    let sample = Sample::new(1, 5, 3);
+    server.put_model("u/m", &sample.bytes).expect(201);
+    server.put_endpoint("u", &json!([{ "prefix": "u/" }]));
+    assert_eq!(server.terminate(), 0);
+    let file = sql(&server.db);
+    // What is pointed at stays however old it is.
+    file.execute("UPDATE blob SET touched_at = 0", []).unwrap();
+    for age in [100_000, 60] {
+        file.execute("INSERT INTO blob (touched_at, bytes) VALUES (unixepoch() - ?1, 3)", [age]).unwrap();
+        file.execute("INSERT INTO chunk (blob, seq, data) VALUES (last_insert_rowid(), 0, x'010203')", []).unwrap();
+    }
+    assert_eq!(number(&file, "SELECT count(*) FROM blob WHERE ready = 0"), 2);
+    assert_eq!(verified(&server.db)["uploadsUnderWay"], 2, "looking changes nothing");
+    let server = again(&server, &[]);
+    assert_eq!(number(&file, "SELECT count(*) FROM blob WHERE ready = 0"), 1);
+    assert_eq!(number(&file, "SELECT count(*) FROM blob WHERE ready = 0 AND touched_at > unixepoch() - 600"), 1);
+    assert_eq!(number(&file, "SELECT count(*) FROM chunk"), 3);
+    assert_eq!(score(&Client::of(&server).invoke("u", "m").expect(200)), sample.score);
+}

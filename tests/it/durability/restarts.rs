@@ -1,0 +1,107 @@
+//! Stop and start.
+
+use super::*;
+
+#[test]
+fn what_was_loaded_is_loaded_again_without_a_call() {
+    let samples = Sample::many(0..20);
+    let mut server = Server::start();
+    for (at, sample) in samples.iter().enumerate() {
+        server.put_model(&format!("h/{at}"), &sample.bytes).expect(201);
+    }
+    server.put_endpoint("h", &json!([{ "prefix": "h/" }]));
+    for at in 0..12usize {
+        Client::of(&server).invoke("h", &at.to_string()).expect(200);
+    }
+    let before = loaded(&server);
+    assert_eq!(before.len(), 12);
+    assert_eq!(server.terminate(), 0);
+    let mut server = again(&server, &[]);
+    wait_for("the hot set is loaded", Duration::from_secs(5), || loaded(&server) == before);
+    // A server that is killed before it had time for anything does not forget it either.
+    server.kill();
+    let mut server = again(&server, &[]);
+    wait_for("the hot set is loaded after a kill", Duration::from_secs(5), || loaded(&server) == before);
+    // With less memory, as much as fits and not more.
+    assert_eq!(server.terminate(), 0);
+    let budget = samples[0].weight * 5 + 1;
+    let server = again(&server, &["--memory", &budget.to_string()]);
+    wait_for("what fits is loaded", Duration::from_secs(5), || loaded(&server).len() == 5);
+    let shown = server.admin("GET", "/api/v1/cache", b"").expect(200).json();
+    assert!(shown["usedBytes"].as_u64().unwrap() <= budget && shown["evictions"] == 0, "{shown}");
+}
+
+#[test]
+fn the_hot_set_survives_starts_that_are_killed_at_once() {
+    // So many and so large that loading them again takes a while.
+    let pool = [Sample::new(1, 400, 6), Sample::new(2, 400, 6)];
+    let mut server = Server::start();
+    for at in 0..40u64 {
+        server.put_model(&format!("h/{at}"), &padded(&pool[at as usize % 2], at)).expect(201);
+        server.admin("POST", &format!("/api/v1/cache/load/h/{at}"), b"").expect(200);
+    }
+    let before = loaded(&server);
+    assert_eq!(before.len(), 40);
+    assert_eq!(server.terminate(), 0);
+    for _ in 0..3 {
+        let mut started = again(&server, &[]);
+        thread::sleep(Duration::from_millis(300));
+        started.kill();
+    }
+    let server = again(&server, &[]);
+    thread::sleep(Duration::from_secs(1));
+    let kept = number(&sql(&server.db), "SELECT count(*) FROM hot");
+    assert_eq!((loaded(&server).len(), kept), (40, 40), "of forty hot models so many are loaded, and remembered");
+}
+
+#[test]
+fn a_stop_right_after_the_start_is_orderly() {
+    let mut server = Server::start();
+    server.put_model("h/m", &Sample::new(1, 5, 3).bytes).expect(201);
+    server.admin("POST", "/api/v1/cache/load/h/m", b"").expect(200);
+    assert_eq!(server.terminate(), 0);
+    for round in 0..20 {
+        // A supervisor may change its mind as soon as it reads the line.
+        let mut started = again(&server, &[]);
+        assert_eq!(started.terminate(), 0, "round {round}");
+    }
+}
+
+#[test]
+fn what_is_under_way_is_answered_before_the_server_stops() {
+    let sample = Sample::new(1, 5, 3);
+    let big = large(100);
+    let mut server = Server::start();
+    server.put_model("g/m", &sample.bytes).expect(201);
+    server.put_endpoint("g", &json!([{ "model": "g/m" }]));
+    let invoke = head(&server, "POST", "/endpoints/g/invocations", HOUSE.len());
+    let mut predicting = raw(&server, format!("{invoke}\r\n{}", &HOUSE[..10]).as_bytes());
+    let mut uploading = raw(&server, format!("{}\r\n", head(&server, "PUT", "/api/v1/models/g/big", big.bytes.len())).as_bytes());
+    uploading.write_all(&big.bytes[..5 << 20]).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let code = thread::scope(|scope| {
+        let stopping = scope.spawn(|| server.terminate());
+        thread::sleep(Duration::from_millis(500));
+        predicting.write_all(&HOUSE.as_bytes()[10..]).unwrap();
+        let said = answer(&mut predicting);
+        assert!(said.starts_with("HTTP/1.1 200") && said.contains("predictions"), "{said}");
+        uploading.write_all(&big.bytes[5 << 20..]).unwrap();
+        let said = answer(&mut uploading);
+        assert!(said.starts_with("HTTP/1.1 201"), "{said}");
+        drop((predicting, uploading));
+        stopping.join().unwrap()
+    });
+    assert_eq!(code, 0);
+    let server = again(&server, &[]);
+    assert_eq!(version_at(&server, "g/big"), Some(big.version));
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_stop() {
+    let mut server = Server::start();
+    let client = Client::of(&server);
+    client.send("GET", "/healthz", &[], b"").unwrap().expect(200);
+    let started = Instant::now();
+    assert_eq!(server.terminate(), 0);
+    assert!(started.elapsed() < Duration::from_secs(10), "the stop took {:?} with nothing under way", started.elapsed());
+}

@@ -1,0 +1,37 @@
+//! Guessing.
+
+use super::*;
+
+#[test]
+fn the_eleventh_failed_sign_in_of_a_minute_is_refused_unchecked() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("t.db");
+    for name in ["ana", "bob"] {
+        let (code, _, error) = rookery(&["user", "create", name, "--password-stdin", "--db", db.to_str().unwrap()], PASSWORD);
+        assert_eq!(code, 0, "{error}");
+    }
+    // Both families, so that one test has two addresses.
+    let server = serve(&db, &["--listen", "[::]:0", "--insecure"]);
+    let port = server.url.rsplit_once(':').unwrap().1;
+    let (here, there) = (format!("http://127.0.0.1:{port}"), format!("http://[::1]:{port}"));
+    // Those who know their password are not counted.
+    for _ in 0..12 {
+        log_in(&here, "ana", PASSWORD).expect(200);
+    }
+    for at in 0..10 {
+        log_in(&here, if at % 2 == 0 { "ana" } else { "ANA" }, "a wrong password").expect(401);
+    }
+    let refused = log_in(&here, "ana", "a wrong password").expect(429);
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds));
+    assert_eq!(refused.json()["error"]["kind"], "Throttled");
+    assert_eq!(log_in(&here, "ana", PASSWORD).expect(429).body, refused.body, "a right guess is told apart from a wrong one");
+    // The address has guessed too often as well, whatever the name.
+    log_in(&here, "bob", PASSWORD).expect(429);
+    log_in(&here, "nobody", "x").expect(429);
+    let form = [("origin", here.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    send(&here, "POST", "/ui/sign-in", "", &form, b"name=bob&password=a+password+of+nine+words").unwrap().expect(429);
+    // From elsewhere: the same name no, another yes.
+    log_in(&there, "ana", PASSWORD).expect(429);
+    log_in(&there, "bob", PASSWORD).expect(200);
+}

@@ -1,0 +1,212 @@
+//! Records.
+
+use super::*;
+
+#[test]
+fn users_groups_and_roles_are_made_shown_changed_and_removed() {
+    let server = Server::start();
+    let null = Value::Null;
+    let ana = admin(&server, "POST", "/api/v1/users", &json!({ "name": "ana", "password": PASSWORD, "tags": { "Team": "red" } }))
+        .expect(201)
+        .json();
+    assert_eq!(ana["arn"], "arn:aws:iam::000000000000:user/ana");
+    assert!(ana["id"].as_str().unwrap().starts_with("AIDA") && !ana.to_string().contains("argon2"));
+    assert_eq!((&ana["hasPassword"], &ana["disabled"], &ana["tags"]["team"]), (&json!(true), &json!(false), &json!("red")));
+    admin(&server, "POST", "/api/v1/users", &json!({ "name": "ana" })).expect(409);
+    let trust = policy(vec![json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "AWS": ana["arn"] } })]);
+    for (path, body) in [
+        ("users", json!({ "name": "x", "trustPolicy": trust })),
+        ("users", json!({ "name": "x", "password": "short" })),
+        ("users", json!({ "name": "x", "unknown": 1 })),
+        ("users", json!({ "name": "x", "tags": { "a": "1", "A": "2" } })),
+        ("users", json!({ "name": "x", "tags": { "": "1" } })),
+        ("groups", json!({ "name": "x", "password": PASSWORD })),
+        ("groups", json!({ "name": "x", "admin": true })),
+        ("roles", json!({ "name": "x" })),
+        ("roles", json!({ "name": "x", "trustPolicy": {} })),
+        ("roles", json!({ "name": "x", "trustPolicy": everything() })),
+        ("users", json!({ "name": "a b" })),
+        ("users", json!({ "name": "" })),
+        ("users", json!({ "name": "\u{e9}" })),
+        ("users", json!({ "name": "a/b" })),
+        ("users", json!({ "name": "a*" })),
+    ] {
+        admin(&server, "POST", &format!("/api/v1/{path}"), &body).expect(400);
+    }
+    admin(&server, "POST", "/api/v1/users", &json!({ "name": "x", "permissionsBoundary": "None" })).expect(404);
+    admin(&server, "POST", "/api/v1/groups", &json!({ "name": "ana" })).expect(201);
+    admin(&server, "POST", "/api/v1/roles", &json!({ "name": "ana", "trustPolicy": trust })).expect(201);
+    admin(&server, "PUT", "/api/v1/groups/ana/members/ana", &null).expect(204);
+    admin(&server, "PUT", "/api/v1/groups/ana/members/ana", &null).expect(204);
+    admin(&server, "PUT", "/api/v1/groups/ana/members/none", &null).expect(404);
+    admin(&server, "PUT", "/api/v1/groups/none/members/ana", &null).expect(404);
+    admin(&server, "PUT", "/api/v1/users/ana/policies/p", &everything()).expect(204);
+    let shown = admin(&server, "GET", "/api/v1/users/ana", &null).expect(200).json();
+    assert_eq!((&shown["groups"], &shown["inlinePolicies"]), (&json!(["ana"]), &json!(["p"])));
+    assert_eq!(admin(&server, "GET", "/api/v1/groups/ana", &null).expect(200).json()["members"], json!(["ana"]));
+    assert!(admin(&server, "GET", "/api/v1/roles/ana", &null).expect(200).json()["trustPolicy"].is_string());
+    let users = admin(&server, "GET", "/api/v1/users", &null).expect(200);
+    assert_eq!(users.json()["users"].as_array().unwrap().len(), 2);
+    assert!(!users.text().contains("argon2"));
+    for body in
+        [json!({}), json!({ "disabled": true, "password": PASSWORD }), json!({ "name": "x" }), json!({ "disabled": "yes" }), json!([])]
+    {
+        admin(&server, "PATCH", "/api/v1/users/ana", &body).expect(400);
+    }
+    for (path, body) in [
+        ("roles/ana", json!({ "disabled": true })),
+        ("groups/ana", json!({ "permissionsBoundary": null })),
+        ("groups/ana", json!({ "tags": {} })),
+    ] {
+        admin(&server, "PATCH", &format!("/api/v1/{path}"), &body).expect(400);
+    }
+    admin(&server, "DELETE", "/api/v1/users/ana/policies/none", &null).expect(404);
+    admin(&server, "DELETE", "/api/v1/users/ana/policies/p", &null).expect(204);
+    admin(&server, "DELETE", "/api/v1/groups/ana/members/ana", &null).expect(204);
+    admin(&server, "DELETE", "/api/v1/groups/ana/members/ana", &null).expect(404);
+    for path in ["users", "groups", "roles"] {
+        admin(&server, "DELETE", &format!("/api/v1/{path}/ana"), &null).expect(204);
+        admin(&server, "DELETE", &format!("/api/v1/{path}/ana"), &null).expect(404);
+        admin(&server, "GET", &format!("/api/v1/{path}/ana"), &null).expect(404);
+        server.send("POST", &format!("/api/v1/{path}/ana"), &server.admin, &[], b"").expect(405);
+    }
+    let audit = admin(&server, "GET", "/api/v1/audit", &null).expect(200).json();
+    assert!(audit["changes"].as_array().unwrap().iter().any(|one| one["action"] == "iam:DeleteUser"), "{audit}");
+}
+
+#[test]
+fn managed_policies_and_keys_are_made_shown_changed_and_removed() {
+    let server = Server::start();
+    let null = Value::Null;
+    make_user(&server, &json!({ "name": "ana" }));
+    admin(&server, "PUT", "/api/v1/policies/P", &everything()).expect(201);
+    admin(&server, "PUT", "/api/v1/policies/p", &nothing()).expect(204);
+    let shown = admin(&server, "GET", "/api/v1/policies/P", &null).expect(200).json();
+    assert_eq!((&shown["name"], &shown["version"], &shown["document"]), (&json!("P"), &json!(2), &nothing()));
+    admin(&server, "POST", "/api/v1/policies/P/attachments", &json!({ "user": "ana" })).expect(204);
+    for body in [json!({}), json!({ "user": "ana", "group": "g" }), json!({ "user": 1 }), json!("ana")] {
+        admin(&server, "POST", "/api/v1/policies/P/attachments", &body).expect(400);
+    }
+    admin(&server, "POST", "/api/v1/policies/P/attachments", &json!({ "user": "none" })).expect(404);
+    admin(&server, "POST", "/api/v1/policies/None/attachments", &json!({ "user": "ana" })).expect(404);
+    admin(&server, "DELETE", "/api/v1/policies/P", &null).expect(409);
+    admin(&server, "DELETE", "/api/v1/policies/P/attachments", &json!({ "user": "ana" })).expect(204);
+    admin(&server, "DELETE", "/api/v1/policies/P/attachments", &json!({ "user": "ana" })).expect(404);
+    admin(&server, "DELETE", "/api/v1/policies/P", &null).expect(204);
+    admin(&server, "GET", "/api/v1/policies/P", &null).expect(404);
+
+    let (id, key) = make_key(&server, &json!({ "user": "ana", "kind": "api", "expiresAt": now() + 1000 }));
+    let listed = admin(&server, "GET", "/api/v1/keys?user=ANA", &null).expect(200);
+    let secret = key.rsplit_once('_').unwrap().1;
+    assert!(!listed.text().contains(secret) && listed.json()["keys"][0]["id"] == json!(id));
+    assert_eq!(admin(&server, "GET", "/api/v1/keys", &null).expect(200).json()["keys"].as_array().unwrap().len(), 2);
+    for (body, status) in [
+        (json!({ "user": "ana" }), 400),
+        (json!({ "user": "ana", "kind": "pgp" }), 400),
+        (json!({ "user": "ana", "kind": "api", "expiresAt": now() - 1 }), 400),
+        (json!({ "user": "ana", "kind": "api", "policy": {} }), 400),
+        (json!({ "user": "none", "kind": "api" }), 404),
+    ] {
+        admin(&server, "POST", "/api/v1/keys", &body).expect(status);
+    }
+    admin(&server, "GET", "/api/v1/keys?user=none", &null).expect(404);
+    admin(&server, "GET", "/api/v1/keys?name=ana", &null).expect(400);
+    let path = format!("/api/v1/keys/{id}");
+    admin(&server, "PATCH", &path, &json!({})).expect(400);
+    admin(&server, "DELETE", &path, &null).expect(204);
+    admin(&server, "DELETE", &path, &null).expect(404);
+    admin(&server, "PATCH", &path, &json!({ "disabled": true })).expect(404);
+}
+
+#[test]
+fn a_malformed_document_is_refused_with_its_place_wherever_it_is_written() {
+    let server = Server::start();
+    make_user(&server, &json!({ "name": "ana" }));
+    let text = [
+        r#"{"Version":"2012-10-17","#,
+        r#""Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*","#,
+        r#""Condition":{"StringLik":{"a":"b"}}}]}"#,
+    ]
+    .join("\n");
+    for path in ["/api/v1/users/ana/policies/p", "/api/v1/policies/P"] {
+        let reply = server.send("PUT", path, &server.admin, &[], text.as_bytes()).expect(400);
+        let told = reply.message();
+        assert!(told.contains("line 3, column") && told.contains("statement 1") && told.contains("`StringLik`"), "{told}");
+        for (bad, why) in [
+            ("", ""),
+            ("{", "line 1"),
+            ("null", ""),
+            ("[]", ""),
+            (r#"{"Version":"2012-10-17"}"#, "Statement"),
+            (r#"{"Version":"2012-10-17","Statement":[]}"#, "Statement"),
+            (r#"{"Version":"2013","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#, "2013"),
+            (r#"{"Statement":{"Effect":"allow","Action":"*","Resource":"*"}}"#, "`allow`"),
+            (r#"{"Statement":{"Effect":"Allow","Effect":"Deny","Action":"*","Resource":"*"}}"#, "twice"),
+            (r#"{"Statement":{"Effect":"Allow","Action":"*"}}"#, "Resource"),
+            (r#"{"Statement":{"Effect":"Allow","Action":"*","Resource":"*","Principal":"*"}}"#, "Principal"),
+            (r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"arn:${aws:username"}}"#, "not closed"),
+        ] {
+            let reply = server.send("PUT", path, &server.admin, &[], bad.as_bytes()).expect(400);
+            assert!(reply.message().contains(why), "{bad}: {}", reply.message());
+        }
+        server.send("PUT", path, &server.admin, &[], b"\xff\xfe").expect(400);
+        let long = format!("{}{}", everything(), " ".repeat(200_000));
+        server.send("PUT", path, &server.admin, &[], long.as_bytes()).expect(400);
+        let deep = format!("{}{}", r#"{"Statement":"#.to_owned() + &"[".repeat(100_000), "]".repeat(100_000));
+        server.send("PUT", path, &server.admin, &[], deep.as_bytes()).expect(400);
+    }
+    server.admin("GET", "/api/v1/policies/P", b"").expect(404);
+}
+
+#[test]
+fn a_document_inside_json_is_as_strict_as_one_alone() {
+    let server = Server::start();
+    // A member that stands twice is refused when the document is the body; the last one must not win elsewhere.
+    let twice = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","Effect":"Allow"}]}"#;
+    let key = format!(r#"{{"user":"root-admin","kind":"api","policy":{twice}}}"#);
+    let role = format!(
+        r#"{{"name":"r","trustPolicy":{}}}"#,
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"sts:AssumeRole","Principal":"*","Effect":"Allow"}]}"#
+    );
+    let mut open = Open::default();
+    open.expect("a key's policy", &server.admin("POST", "/api/v1/keys", key.as_bytes()), 400);
+    open.expect("a trust policy", &server.admin("POST", "/api/v1/roles", role.as_bytes()), 400);
+    open.end();
+}
+
+#[test]
+fn a_name_may_be_long_or_odd_and_is_one_whatever_its_case() {
+    let server = Server::start();
+    let long = "x".repeat(64);
+    for name in [long.as_str(), "a=b,c.d@e_f-g", "...", "users", "0"] {
+        make_user(&server, &json!({ "name": name, "password": PASSWORD }));
+        admin(&server, "GET", &format!("/api/v1/users/{name}"), &Value::Null).expect(200);
+        admin(&server, "PUT", &format!("/api/v1/users/{name}/policies/{name}"), &everything()).expect(204);
+        admin(&server, "PUT", &format!("/api/v1/policies/{name}"), &everything()).expect(201);
+        admin(&server, "POST", "/api/v1/users", &json!({ "name": name.to_uppercase() })).expect(409);
+        assert_eq!(who(&server, &token(&server, name, PASSWORD)).json()["name"], name);
+        who(&server, &key_of(&server, name)).expect(200);
+    }
+    admin(&server, "POST", "/api/v1/users", &json!({ "name": "x".repeat(65) })).expect(400);
+    admin(&server, "PUT", &format!("/api/v1/policies/{}", "x".repeat(65)), &everything()).expect(400);
+    let shown = admin(&server, "GET", &format!("/api/v1/users/{}", "X".repeat(64)), &Value::Null).expect(200).json();
+    assert_eq!(shown["name"], json!(long));
+    let endpoint = "E".repeat(63);
+    server.put_model("h/m", &city(1, 100.0)).expect(201);
+    server.put_endpoint(&endpoint, &json!([{ "model": "h/m" }]));
+    let again = json!({ "name": endpoint.to_lowercase(), "stages": [{ "model": "h/m" }] });
+    admin(&server, "POST", "/api/v1/endpoints", &again).expect(409);
+    server.invoke(&endpoint.to_lowercase(), None, &server.admin, HOUSE).expect(200);
+    server.invoke(&"e".repeat(64), None, &server.admin, HOUSE).expect(400);
+}
+
+#[test]
+fn a_name_with_a_plus_is_found_however_the_address_spells_it() {
+    let server = Server::start();
+    make_user(&server, &json!({ "name": "ana+test@b.c" }));
+    let mut open = Open::default();
+    for path in ["ana+test@b.c", "ana%2Btest%40b.c", "ana%2btest@b.c", "%61na+test@b.c"] {
+        open.expect(path, &admin(&server, "GET", &format!("/api/v1/users/{path}"), &Value::Null), 200);
+    }
+    open.end();
+}
