@@ -109,9 +109,10 @@ fn fold(text: &str) -> String {
 
 impl Statement {
     pub(super) fn applies(&self, asked: &Asked<'_>, context: &Context<'_>) -> bool {
+        // Cheapest and most telling first: of a thousand statements for one endpoint, the condition tells them apart.
         self.actions.hold(asked.action, context)
-            && self.resources.hold(asked, context)
             && self.conditions.iter().all(|condition| condition.holds(context))
+            && self.resources.hold(asked, context)
             && self.principals.hold(asked.principal)
     }
 }
