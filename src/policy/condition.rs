@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
 
 use super::context::{Context, Key, Value};
+use super::heads::{Heads, Look, common};
 use super::pattern::{Case, Pattern, Syntax};
 use crate::error::{Error, Result};
 use crate::names::shown;
@@ -57,7 +58,7 @@ impl Order {
 #[derive(Debug, Clone)]
 enum Test {
     /// Equality and likeness, exact.
-    Text(Box<[Pattern]>),
+    Text(Texts),
     /// Equality without case.
     Folded(Box<[Pattern]>),
     Arn(Box<[Pattern]>),
@@ -69,6 +70,28 @@ enum Test {
     Ip(Box<[Block]>),
     /// Whether the key is absent.
     Null(Box<[bool]>),
+}
+
+/// Patterns of which any may match, with a first look over them.
+#[derive(Debug, Clone)]
+struct Texts {
+    patterns: Box<[Pattern]>,
+    heads: Heads,
+}
+
+impl Texts {
+    fn new(patterns: Box<[Pattern]>) -> Self {
+        let heads = Heads::new(patterns.iter().map(Pattern::head));
+        Self { patterns, heads }
+    }
+
+    fn any(&self, text: &str, context: &Context<'_>) -> bool {
+        if !self.heads.worth() {
+            return self.patterns.iter().any(|pattern| pattern.matches(text, context));
+        }
+        let look = Look::new(text);
+        self.patterns.iter().enumerate().any(|(index, pattern)| self.heads.could(index, &look) && pattern.matches(text, context))
+    }
 }
 
 /// A CIDR block of one family; IPv4-mapped IPv6 addresses and blocks count as IPv4.
@@ -100,6 +123,16 @@ impl Condition {
         }
         let (negated, test) = test(base, values, variables).transpose().ok_or_else(|| unknown(operator))??;
         Ok(Self { key: Key::new(key), quantifier, if_exists, negated, test })
+    }
+
+    /// What `sagemaker:TargetModel` must begin with for the condition to hold; empty when it may be anything.
+    pub(super) fn target_head(&self) -> &str {
+        match &self.test {
+            Test::Text(texts) if self.key.is_target_model() && !self.negated && !self.if_exists && self.quantifier != Quantifier::All => {
+                common(texts.patterns.iter().map(Pattern::head))
+            }
+            _ => "",
+        }
     }
 
     /// Whether the condition is true of `context`.
@@ -147,10 +180,10 @@ fn test(base: &str, values: &[String], variables: bool) -> Result<Option<(bool, 
     };
     let plain = || values.iter().try_for_each(|value| refuse_variable(value, variables));
     let found = match base {
-        "StringEquals" => (false, Test::Text(text(false, Case::Exact)?)),
-        "StringNotEquals" => (true, Test::Text(text(false, Case::Exact)?)),
-        "StringLike" => (false, Test::Text(text(true, Case::Exact)?)),
-        "StringNotLike" => (true, Test::Text(text(true, Case::Exact)?)),
+        "StringEquals" => (false, Test::Text(Texts::new(text(false, Case::Exact)?))),
+        "StringNotEquals" => (true, Test::Text(Texts::new(text(false, Case::Exact)?))),
+        "StringLike" => (false, Test::Text(Texts::new(text(true, Case::Exact)?))),
+        "StringNotLike" => (true, Test::Text(Texts::new(text(true, Case::Exact)?))),
         "StringEqualsIgnoreCase" => (false, Test::Folded(text(false, Case::Folded)?)),
         "StringNotEqualsIgnoreCase" => (true, Test::Folded(text(false, Case::Folded)?)),
         "ArnEquals" | "ArnLike" => (false, Test::Arn(text(true, Case::Exact)?)),
@@ -207,9 +240,9 @@ impl Test {
     /// Whether `value` meets any of the policy's values.
     fn meets(&self, value: &Value<'_>, context: &Context<'_>) -> bool {
         match self {
-            Self::Text(patterns) => {
+            Self::Text(texts) => {
                 let text = value.text();
-                patterns.iter().any(|pattern| pattern.matches(&text, context))
+                texts.any(&text, context)
             }
             Self::Folded(patterns) => {
                 let text = value.text().to_lowercase();

@@ -75,6 +75,12 @@ impl Key {
     }
 }
 
+impl Key {
+    pub(super) fn is_target_model(&self) -> bool {
+        self.0 == Place::Known(Known::TargetModel)
+    }
+}
+
 /// One value of a key, in the type it has.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -220,6 +226,15 @@ impl<'a> Context<'a> {
     /// `iam:PolicyARN`: the managed policy being attached or detached.
     pub fn policy_arn(&mut self, arn: String) {
         self.put(Known::PolicyArn, Slot::One(arn.into()));
+    }
+
+    /// `sagemaker:TargetModel` as text, empty when it is absent; `None` when it has several values or is no text.
+    pub(super) fn target(&self) -> Option<&str> {
+        match self.known.get(Known::TargetModel as usize) {
+            Some(Slot::One(Value::Text(text))) => Some(text),
+            Some(Slot::Absent) => Some(""),
+            _ => None,
+        }
     }
 
     /// The values of `key`; empty when it is absent.

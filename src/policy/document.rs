@@ -4,9 +4,11 @@
 //! in, so evaluation never meets one. There is no second tree: what parses is what decides. Next: `evaluate.rs`.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use super::condition::Condition;
 use super::context::Context;
+use super::heads::{Heads, Look};
 use super::pattern::{Case, Pattern, Syntax};
 use crate::codec::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
@@ -27,8 +29,36 @@ pub enum Kind {
 /// A compiled document.
 #[derive(Debug)]
 pub struct Policy {
-    pub(super) denies: Box<[Statement]>,
-    pub(super) allows: Box<[Statement]>,
+    pub(super) denies: Statements,
+    pub(super) allows: Statements,
+}
+
+/// Statements of one effect, with a first look over what they ask of the target model.
+#[derive(Debug)]
+pub(super) struct Statements {
+    all: Box<[Statement]>,
+    heads: Heads,
+}
+
+impl Statements {
+    fn new(all: Vec<Statement>) -> Self {
+        let heads = Heads::new(all.iter().map(Statement::target_head));
+        Self { all: all.into(), heads }
+    }
+
+    /// Those that apply, in the document's order. `look` is that of the request, made when it is first needed.
+    pub(super) fn that_apply<'a>(
+        &'a self,
+        asked: &'a Asked<'a>,
+        context: &'a Context<'a>,
+        look: &'a OnceCell<Option<Look>>,
+    ) -> impl Iterator<Item = &'a Statement> {
+        let look = if self.heads.worth() { look.get_or_init(|| context.target().map(Look::new)).as_ref() } else { None };
+        let could = move |index| look.is_none_or(|look| self.heads.could(index, look));
+        let one =
+            move |(index, statement): (usize, &'a Statement)| (could(index) && statement.applies(asked, context)).then_some(statement);
+        self.all.iter().enumerate().filter_map(one)
+    }
 }
 
 /// A compiled statement.
@@ -108,7 +138,12 @@ fn fold(text: &str) -> String {
 }
 
 impl Statement {
-    pub(super) fn applies(&self, asked: &Asked<'_>, context: &Context<'_>) -> bool {
+    /// What the target model must begin with for it to apply.
+    fn target_head(&self) -> &str {
+        self.conditions.iter().map(Condition::target_head).max_by_key(|head| head.len()).unwrap_or_default()
+    }
+
+    fn applies(&self, asked: &Asked<'_>, context: &Context<'_>) -> bool {
         // Cheapest and most telling first: of a thousand statements for one endpoint, the condition tells them apart.
         self.actions.hold(asked.action, context)
             && self.conditions.iter().all(|condition| condition.holds(context))
@@ -184,7 +219,7 @@ impl Policy {
 
     /// How many statements it has.
     pub fn len(&self) -> usize {
-        self.denies.len() + self.allows.len()
+        self.denies.all.len() + self.allows.all.len()
     }
 
     /// Never true: a document has at least one statement.
@@ -248,7 +283,7 @@ fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
         let statement = compile(draft, index, kind, variables).map_err(|error| error.within(format_args!("statement {}", index + 1)))?;
         if allow == Some(true) { allows.push(statement) } else { denies.push(statement) }
     }
-    Ok(Policy { denies: denies.into(), allows: allows.into() })
+    Ok(Policy { denies: Statements::new(denies), allows: Statements::new(allows) })
 }
 
 fn once(json: &Json<'_>, seen: &mut Vec<String>, member: &str) -> Result<()> {

@@ -4,6 +4,7 @@
 //! request is denied by default. The only maker of [`Permit`]. Pure, and without allocation when it allows. Next:
 //! `service/mod.rs`, which asks before every verb.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -188,10 +189,10 @@ impl Grants {
             resource: folded.as_deref().unwrap_or(request.resource),
             folded: folded.is_some(),
         };
-        let applies = |statement: &&Statement| statement.applies(&asked, request.context);
+        let look = OnceCell::new();
         let mut denied = false;
         for (set, attached) in self.sets() {
-            for statement in attached.policy.denies.iter().filter(applies) {
+            for statement in attached.policy.denies.that_apply(&asked, request.context, &look) {
                 denied = true;
                 note(Seen::Decides(statement, set, &attached.name));
             }
@@ -201,7 +202,7 @@ impl Grants {
         }
         let first = |attached: &[Attached], set: Set, note: &mut dyn FnMut(Seen<'_>)| {
             for one in attached {
-                if let Some(statement) = one.policy.allows.iter().find(applies) {
+                if let Some(statement) = one.policy.allows.that_apply(&asked, request.context, &look).next() {
                     note(Seen::Decides(statement, set, &one.name));
                     return true;
                 }

@@ -10,6 +10,7 @@ mod condition;
 mod context;
 mod document;
 mod evaluate;
+mod heads;
 mod pattern;
 
 pub use context::{Context, Key, Value};

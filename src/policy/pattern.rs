@@ -95,6 +95,18 @@ impl Pattern {
         }
     }
 
+    /// The literal every match begins with; empty when there is none.
+    pub(super) fn head(&self) -> &str {
+        match &self.shape {
+            Shape::Any => "",
+            Shape::Exact(literal) | Shape::Prefix(literal) => literal,
+            Shape::Glob(tokens) | Shape::Template(tokens) => match tokens.first() {
+                Some(Token::Literal(literal)) => literal,
+                _ => "",
+            },
+        }
+    }
+
     fn filled(&self, tokens: &[Token], context: &Context<'_>) -> Option<Vec<Token>> {
         tokens.iter().map(|token| fill(token, context, self.case)).collect()
     }

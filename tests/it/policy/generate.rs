@@ -413,6 +413,8 @@ fn any_case(rng: &mut Rng, name: &str, chance: usize) -> String {
 
 // ---- The policies --------------------------------------------------------------------------------------
 
+const TARGET_MODEL: &str = "sagemaker:TargetModel";
+
 fn documents(rng: &mut Rng, asked: &Asked) -> Vec<Value> {
     let count = match rng.below(20) {
         0 => 0,
@@ -434,8 +436,19 @@ fn document(rng: &mut Rng, asked: &Asked) -> Value {
     if rng.percent(5) {
         document.insert("Id".into(), "cd3ad3d9-2776-4ef1-a904-4c229d1642ee".into());
     }
-    let count = rng.pick(&[1, 1, 1, 2, 2, 3]);
-    let statements: Vec<Value> = (0..count).map(|at| statement(rng, asked, variables, at)).collect();
+    // A long document is one of many statements that differ in the target model, as for a caller of many models.
+    let long = rng.percent(6);
+    let count = if long { 8 + rng.below(6) } else { rng.pick(&[1, 1, 1, 2, 2, 3]) };
+    let mut statements: Vec<Value> = (0..count).map(|at| statement(rng, asked, variables, at)).collect();
+    for statement in &mut statements {
+        if !long || rng.percent(15) {
+            continue;
+        }
+        let operator =
+            rng.pick(&["StringLike", "StringLike", "StringEquals", "ForAnyValue:StringLike", "StringLikeIfExists", "StringNotLike"]);
+        let values = condition_values(rng, asked, variables, TARGET_MODEL, Kind::Text);
+        statement["Condition"] = json!({ operator: { TARGET_MODEL: values } });
+    }
     document.insert("Statement".into(), one_or_list(rng, statements));
     Value::Object(document)
 }
@@ -539,10 +552,11 @@ fn condition_key(rng: &mut Rng, operator: &str, kind: Kind) -> &'static str {
 }
 
 fn condition_values(rng: &mut Rng, asked: &Asked, variables: bool, key: &str, kind: Kind) -> Value {
-    let count = match rng.below(10) {
-        0..6 => 1,
-        6..9 => 2,
-        _ => 3,
+    let count = match rng.below(40) {
+        0..24 => 1,
+        24..35 => 2,
+        35..39 => 3,
+        _ => 8 + rng.below(5),
     };
     let present = asked.values(key);
     let mut values = Vec::new();
