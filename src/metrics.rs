@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Series of models and of principals that are told apart; later ones are counted as `other`.
@@ -48,6 +48,32 @@ impl Histogram {
     }
 }
 
+/// Counters of which each thread writes its own copy, so that threads do not pass cache lines to and fro; read as a sum.
+#[derive(Debug, Default)]
+pub struct Lanes<T>([Lane<T>; LANES]);
+
+const LANES: usize = 8;
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane<T>(T);
+
+impl<T> Lanes<T> {
+    /// This thread's copy.
+    pub fn here(&self) -> &T {
+        thread_local! {
+            static LANE: usize = NEXT_LANE.fetch_add(1, Ordering::Relaxed) % LANES;
+        }
+        static NEXT_LANE: AtomicUsize = AtomicUsize::new(0);
+        let [first, ..] = &self.0;
+        LANE.with(|&lane| &self.0.get(lane).unwrap_or(first).0)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|lane| &lane.0)
+    }
+}
+
 /// What is counted of a variant.
 #[derive(Debug, Default)]
 pub struct VariantMetrics {
@@ -80,10 +106,13 @@ pub struct SeriesMetrics {
     pub errors: Counter,
 }
 
+/// By endpoint and variant.
+type Variants = HashMap<(String, String), Arc<Lanes<VariantMetrics>>>;
+
 /// All handles.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    variants: RwLock<HashMap<(String, String), Arc<VariantMetrics>>>,
+    variants: RwLock<Variants>,
     models: RwLock<HashMap<String, Arc<SeriesMetrics>>>,
     principals: RwLock<HashMap<String, Arc<SeriesMetrics>>>,
 }
@@ -125,7 +154,7 @@ fn handle<K: std::hash::Hash + Eq + Clone, V: Default>(map: &RwLock<HashMap<K, A
 
 impl Metrics {
     /// The handle of a variant.
-    pub fn variant(&self, endpoint: &str, variant: &str) -> Arc<VariantMetrics> {
+    pub fn variant(&self, endpoint: &str, variant: &str) -> Arc<Lanes<VariantMetrics>> {
         handle(&self.variants, &(endpoint.to_owned(), variant.to_owned()), None)
     }
 
@@ -156,7 +185,7 @@ impl Metrics {
         for (name, help, read) in counters {
             head(&mut out, name, help, "counter");
             for (labels, variant) in &variants {
-                let _ = writeln!(out, "{name}{{{labels}}} {}", read(variant));
+                let _ = writeln!(out, "{name}{{{labels}}} {}", variant.all().map(read).sum::<u64>());
             }
         }
         let histograms: [Family; 4] = [
@@ -168,7 +197,7 @@ impl Metrics {
         for (name, help, read) in histograms {
             head(&mut out, name, help, "histogram");
             for (labels, variant) in &variants {
-                histogram(&mut out, name, labels, read(variant));
+                histogram(&mut out, name, labels, &variant.all().map(read).collect::<Vec<_>>());
             }
         }
         series(&mut out, &self.models, "rookery_target_model", "model", "per model path");
@@ -209,16 +238,17 @@ fn gauge(out: &mut String, name: &str, help: &str, value: impl std::fmt::Display
     let _ = writeln!(out, "{name} {value}");
 }
 
-fn histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram) {
+fn histogram(out: &mut String, name: &str, labels: &str, lanes: &[&Histogram]) {
     let mut total = 0;
-    for (bound, bucket) in BOUNDS.iter().map(Some).chain([None]).zip(&histogram.buckets) {
-        total += bucket.load(Ordering::Relaxed);
+    for (at, bound) in BOUNDS.iter().map(Some).chain([None]).enumerate() {
+        total += lanes.iter().filter_map(|lane| lane.buckets.get(at)).map(|bucket| bucket.load(Ordering::Relaxed)).sum::<u64>();
         match bound {
             Some(bound) => drop(writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}")),
             None => drop(writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}")),
         }
     }
-    let _ = writeln!(out, "{name}_sum{{{labels}}} {}\n{name}_count{{{labels}}} {total}", histogram.sum.load(Ordering::Relaxed));
+    let sum: u64 = lanes.iter().map(|lane| lane.sum.load(Ordering::Relaxed)).sum();
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {total}");
 }
 
 fn series(out: &mut String, map: &RwLock<HashMap<String, Arc<SeriesMetrics>>>, name: &str, label: &str, help: &str) {

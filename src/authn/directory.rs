@@ -3,8 +3,9 @@
 //! Read from the store whole; a write makes the next picture in its own transaction, and compiled policies are taken
 //! over from the last one by their text. Must not decide or identify. Next: `service/access.rs`, which swaps it.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashSet};
 
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Metrics, SeriesMetrics};
@@ -130,29 +131,29 @@ impl Directory {
     /// # Errors
     /// When the file cannot be read or a stored policy does not compile.
     pub fn load(read: &Read<'_>, last: Option<&Self>, metrics: &Metrics) -> Result<Self> {
-        let mut compiler = Compiler { last: last.map(|last| &last.compiled), compiled: HashMap::new() };
-        let mut managed = HashMap::new();
+        let mut compiler = Compiler { last: last.map(|last| &last.compiled), compiled: HashMap::default() };
+        let mut managed = HashMap::default();
         for record in policies::all(read)? {
             let policy = compiler.compile(&record.name, &record.document)?;
             managed.insert(record.name.to_ascii_lowercase(), Arc::new(Managed { record, policy }));
         }
-        let mut attached: HashMap<i64, Vec<String>> = HashMap::new();
+        let mut attached: HashMap<i64, Vec<String>> = HashMap::default();
         for (principal, policy) in principals::attachments(read)? {
             attached.entry(principal).or_default().push(policy);
         }
-        let mut inline: HashMap<i64, Vec<(String, String)>> = HashMap::new();
+        let mut inline: HashMap<i64, Vec<(String, String)>> = HashMap::default();
         for (principal, name, document) in principals::inline_policies(read)? {
             inline.entry(principal).or_default().push((name, document));
         }
         let records = principals::all(read)?;
         let names: HashMap<i64, &str> = records.iter().map(|record| (record.id, record.name.as_str())).collect();
-        let mut groups_of: HashMap<i64, Vec<i64>> = HashMap::new();
+        let mut groups_of: HashMap<i64, Vec<i64>> = HashMap::default();
         for (group, user) in principals::memberships(read)? {
             groups_of.entry(user).or_default().push(group);
             groups_of.entry(group).or_default().push(user);
         }
         // What each principal has of its own; a user's groups are added below.
-        let mut own: HashMap<i64, Vec<Attached>> = HashMap::new();
+        let mut own: HashMap<i64, Vec<Attached>> = HashMap::default();
         for record in &records {
             let mut list = Vec::new();
             for name in attached.get(&record.id).into_iter().flatten() {
@@ -168,15 +169,15 @@ impl Directory {
             own.insert(record.id, list);
         }
         let mut directory = Self {
-            users: HashMap::new(),
-            groups: HashMap::new(),
-            roles: HashMap::new(),
-            rows: HashMap::new(),
-            unique_ids: HashMap::new(),
-            keys: HashMap::new(),
+            users: HashMap::default(),
+            groups: HashMap::default(),
+            roles: HashMap::default(),
+            rows: HashMap::default(),
+            unique_ids: HashMap::default(),
+            keys: HashMap::default(),
             managed,
             revoked: sessions::revoked(read)?.into_iter().collect(),
-            compiled: HashMap::new(),
+            compiled: HashMap::default(),
             file: file_principal(&mut compiler, metrics)?,
         };
         for record in &records {

@@ -126,8 +126,8 @@ impl Tokens {
 
 fn bearer<'a>(evidence: &Evidence<'a>) -> Option<&'a str> {
     let [header] = evidence.authorization else { return None };
-    let (scheme, value) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| value.trim())
+    let (scheme, value) = header.split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case("Bearer ").then(|| value.trim_ascii())
 }
 
 /// `Authorization: Bearer rk_<id>_<secret>`.

@@ -55,14 +55,6 @@ pub(super) struct One {
     database: Database,
 }
 
-/// A new key as it is shown, once.
-fn shown(made: &Made) -> Value {
-    match made {
-        Made::Api { id, key } => json!({ "KeyId": id, "ApiKey": key }),
-        Made::Aws { id, secret } => json!({ "AccessKeyId": id, "SecretAccessKey": secret }),
-    }
-}
-
 impl KeyVerb {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
         match self {
@@ -73,7 +65,7 @@ impl KeyVerb {
                 let expires_at = days.map(|days| now() + i64::from(days) * 86_400);
                 let made = service.create_key(&caller, &user, kind, document.as_deref(), expires_at)?;
                 match &made {
-                    _ if as_json => output::value(&shown(&made)),
+                    _ if as_json => output::value(&made.shown()),
                     Made::Api { key, .. } => output::line(key),
                     Made::Aws { id, secret } => output::line(format_args!("{id} {secret}")),
                 }

@@ -3,13 +3,15 @@
 //! Bearer credentials are checked before the body is read: whoever has none cannot make the server hold megabytes. Next:
 //! `authn/mod.rs`, which decides.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Payload};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 
 use super::State;
 use crate::authn::{Caller, Evidence, Transport};
@@ -27,8 +29,15 @@ pub(super) const IDLE: Duration = Duration::from_secs(30);
 /// # Errors
 /// When it holds other than visible ASCII.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
-    value.to_str().map(Some).map_err(|_| Error::invalid(format!("header `{name}` holds characters that are not visible ASCII")))
+    headers.get(name).map(|value| visible(name, value)).transpose()
+}
+
+/// The text of a header's value.
+///
+/// # Errors
+/// When it holds other than visible ASCII.
+pub(super) fn visible<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str> {
+    value.to_str().map_err(|_| Error::invalid(format!("header `{name}` holds characters that are not visible ASCII")))
 }
 
 /// How the request came.
@@ -74,6 +83,9 @@ pub(super) async fn body(request: &HttpRequest, payload: &mut Payload, limit: us
     }
     let Some(first) = next(payload).await? else { return Ok(Bytes::new()) };
     // The usual body comes in one piece and is not copied.
+    if announced == Some(first.len()) {
+        return Ok(first);
+    }
     let Some(second) = next(payload).await? else { return if first.len() > limit { Err(too_large()) } else { Ok(first) } };
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()).min(limit));
     whole.extend_from_slice(&first);
@@ -103,10 +115,19 @@ pub(super) async fn short_body(request: &HttpRequest, payload: &mut Payload) -> 
 /// # Errors
 /// When it breaks off or pauses too long.
 pub(super) async fn next(payload: &mut Payload) -> Result<Option<Bytes>> {
-    // What has arrived already needs no timer.
-    let arrived = payload.next().now_or_never().map(Ok);
-    let piece = match arrived {
-        Some(piece) => piece,
+    // What came with the head is there after one more turn of the connection, and needs no timer.
+    let mut turned = false;
+    let arrived = poll_fn(|context| match payload.poll_next_unpin(context) {
+        Poll::Ready(piece) => Poll::Ready(Some(piece)),
+        Poll::Pending if turned => Poll::Ready(None),
+        Poll::Pending => {
+            turned = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    let piece = match arrived.await {
+        Some(piece) => Ok(piece),
         None => tokio::time::timeout(IDLE, payload.next()).await,
     };
     match piece {

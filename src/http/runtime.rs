@@ -3,19 +3,24 @@
 //! Next: `service/invoke.rs`, which does the work.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::web::{Bytes, Data, Payload};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::{State, caller, reply};
 use crate::error::{Error, Result};
+use crate::names::hex_digits;
 use crate::service::invoke::{Answered, Call};
 
 const TARGET_MODEL: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-model");
 const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
 const CUSTOM_ATTRIBUTES: HeaderName = HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
+const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
+const VERSION: HeaderName = HeaderName::from_static("x-rookery-model-version");
+const TIMING: HeaderName = HeaderName::from_static("server-timing");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// What AWS has and this server does not; answering as if it were not asked would be wrong.
 const UNSUPPORTED: [HeaderName; 3] = [
     HeaderName::from_static("x-amzn-sagemaker-target-container-hostname"),
@@ -23,99 +28,122 @@ const UNSUPPORTED: [HeaderName; 3] = [
     HeaderName::from_static("x-amzn-sagemaker-enable-explanations"),
 ];
 /// A body that takes longer than this has its sender identified again.
-const SLOW_MICROS: u64 = 100_000;
+const SLOW: Duration = Duration::from_millis(100);
 /// The longest custom attributes, as AWS has it.
 const ATTRIBUTES_MAX: usize = 1024;
 
 /// `POST /endpoints/{endpoint}/invocations`
 pub(super) async fn invoke(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
     let started = Instant::now();
-    match answer(&request, &mut payload, &state).await {
-        Ok((answered, before)) => success(answered, before, started),
-        Err(error) => reply::runtime_error(&error, request_id()),
+    match answer(&request, &mut payload, &state, started).await {
+        Ok((answered, auth)) => success(answered, auth, started),
+        Err(error) => reply::runtime_error(&error, HeaderValue::from_bytes(&request_id()).unwrap_or(HeaderValue::from_static("-"))),
     }
 }
 
-/// The answer, and the microseconds spent on who asks.
-async fn answer(request: &HttpRequest, payload: &mut Payload, state: &State) -> Result<(Answered, u64)> {
-    let started = Instant::now();
+/// The answer, and the time spent on who asks.
+async fn answer(request: &HttpRequest, payload: &mut Payload, state: &State, started: Instant) -> Result<(Answered, Duration)> {
     let caller = caller::caller(request, state)?;
-    let identified = micros(started);
-    let headers = request.headers();
-    let header = |name: &HeaderName| caller::text(headers, name);
-    if let Some(unsupported) = UNSUPPORTED.iter().find(|name| headers.contains_key(*name)) {
-        return Err(Error::invalid(format!("header `{unsupported}` asks for something this server does not have; leave it out")));
-    }
-    if header(&CUSTOM_ATTRIBUTES)?.is_some_and(|attributes| attributes.len() > ATTRIBUTES_MAX) {
-        return Err(Error::invalid(format!("the custom attributes are longer than {ATTRIBUTES_MAX} bytes")));
-    }
+    let auth = started.elapsed();
+    let asked = Asked::read(request.headers())?;
     let body: Bytes = caller::body(request, payload, state.body).await?;
+    let arrived = Instant::now();
     // A body that took its time may have outlived its sender's rights.
-    let caller = if micros(started) > SLOW_MICROS { state.service.renew(&caller)? } else { caller };
+    let caller = if arrived.duration_since(started) > SLOW { state.service.renew(&caller)? } else { caller };
     let call = Call {
         endpoint: request.match_info().get("endpoint").unwrap_or_default(),
-        target_model: header(&TARGET_MODEL)?,
-        target_variant: header(&TARGET_VARIANT)?,
-        content_type: header(&header::CONTENT_TYPE)?,
-        accept: header(&header::ACCEPT)?,
+        target_model: asked.target_model,
+        target_variant: asked.target_variant,
+        content_type: asked.content_type,
+        accept: asked.accept,
         body: &body,
+        arrived,
     };
-    Ok((state.service.invoke(&caller, call).await?, identified))
+    Ok((state.service.invoke(&caller, call).await?, auth))
 }
 
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+/// The headers that say what is asked for.
+#[derive(Default)]
+struct Asked<'a> {
+    target_model: Option<&'a str>,
+    target_variant: Option<&'a str>,
+    content_type: Option<&'a str>,
+    accept: Option<&'a str>,
 }
 
-fn success(answered: Answered, auth: u64, started: Instant) -> HttpResponse {
-    let mut versions = String::with_capacity(answered.versions.len() * 66);
-    for (at, version) in answered.versions.iter().enumerate() {
-        if at > 0 {
-            versions.push_str(", ");
+impl<'a> Asked<'a> {
+    /// In one pass: there are fewer headers than names to look up. Of a header sent twice the first counts.
+    fn read(headers: &'a HeaderMap) -> Result<Self> {
+        let mut asked = Self::default();
+        for (name, value) in headers {
+            let place = match name {
+                name if *name == TARGET_MODEL => &mut asked.target_model,
+                name if *name == TARGET_VARIANT => &mut asked.target_variant,
+                name if *name == header::CONTENT_TYPE => &mut asked.content_type,
+                name if *name == header::ACCEPT => &mut asked.accept,
+                name if *name == CUSTOM_ATTRIBUTES => {
+                    if caller::visible(name, value)?.len() > ATTRIBUTES_MAX {
+                        return Err(Error::invalid(format!("the custom attributes are longer than {ATTRIBUTES_MAX} bytes")));
+                    }
+                    continue;
+                }
+                name if UNSUPPORTED.contains(name) => {
+                    return Err(Error::invalid(format!("header `{name}` asks for something this server does not have; leave it out")));
+                }
+                _ => continue,
+            };
+            if place.is_none() {
+                *place = Some(caller::visible(name, value)?);
+            }
         }
-        versions.push_str(version);
+        Ok(asked)
     }
-    let queue = micros(started).saturating_sub(auth + answered.load_micros + answered.predict_micros);
-    let mut timing = String::with_capacity(80);
-    for (name, micros) in [("auth", auth), ("queue", queue), ("load", answered.load_micros), ("predict", answered.predict_micros)] {
-        push_timing(&mut timing, name, micros);
+}
+
+fn success(answered: Answered, auth: Duration, started: Instant) -> HttpResponse {
+    // All values in one allocation, cut apart as they are done.
+    let mut text = BytesMut::with_capacity(256);
+    for version in answered.versions() {
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(version.as_bytes());
     }
+    let versions = text.split().freeze();
+    let queue = answered.done.duration_since(started).saturating_sub(auth + answered.load + answered.predict);
+    for (name, time) in [("auth;dur=", auth), (", queue;dur=", queue), (", load;dur=", answered.load), (", predict;dur=", answered.predict)]
+    {
+        text.extend_from_slice(name.as_bytes());
+        push_millis(&mut text, time);
+    }
+    let timing = text.split().freeze();
+    text.extend_from_slice(answered.variant().as_bytes());
+    let variant = text.split().freeze();
+    text.extend_from_slice(&request_id());
+    let id = text.freeze();
     let mut response = HttpResponse::Ok();
-    let mut add = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            response.insert_header((HeaderName::from_static(name), value));
+    for (name, value) in [(VARIANT, variant), (VERSION, versions), (TIMING, timing), (REQUEST_ID, id)] {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+            response.append_header((name, value));
         }
-    };
-    add("x-amzn-invoked-production-variant", &answered.variant);
-    add("x-rookery-model-version", &versions);
-    add("server-timing", &timing);
-    response.insert_header((HeaderName::from_static("x-amzn-requestid"), request_id()));
-    response.insert_header((HeaderName::from_static("content-type"), HeaderValue::from_static(answered.content_type)));
+    }
+    response.append_header((header::CONTENT_TYPE, HeaderValue::from_static(answered.content_type)));
     response.body(answered.body)
 }
 
-/// `name;dur=0.123`, in milliseconds as the header has it.
-fn push_timing(out: &mut String, name: &str, micros: u64) {
-    if !out.is_empty() {
-        out.push_str(", ");
-    }
-    out.push_str(name);
-    out.push_str(";dur=");
+/// Milliseconds with three decimals, as `Server-Timing` has them.
+fn push_millis(out: &mut BytesMut, time: Duration) {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let whole = micros / 1000;
-    if whole == 0 {
-        out.push('0');
-    } else {
-        out.push_str(&whole.to_string());
+    if whole >= 10 {
+        out.extend_from_slice((whole / 10).to_string().as_bytes());
     }
-    out.push('.');
-    for digit in [micros / 100 % 10, micros / 10 % 10, micros % 10] {
-        #[expect(clippy::cast_possible_truncation, reason = "one decimal digit")]
-        out.push(char::from(b'0' + digit as u8));
-    }
+    let digit = |number: u64| b'0' + (number % 10) as u8;
+    out.extend_from_slice(&[digit(whole), b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);
 }
 
 /// A random identifier shaped like a UUID. It identifies, it does not protect: a fast generator seeded once by thread.
-fn request_id() -> HeaderValue {
+fn request_id() -> [u8; 36] {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(u64::from_le_bytes(crate::authn::random().unwrap_or([7; 8])));
     }
@@ -127,14 +155,13 @@ fn request_id() -> HeaderValue {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    let bytes = (u128::from(step()) << 64 | u128::from(step())).to_be_bytes();
-    let digits = crate::names::hex(&bytes);
-    let mut id = String::with_capacity(36);
-    for (at, part) in [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)].into_iter().enumerate() {
-        if at > 0 {
-            id.push('-');
+    let mut id = [b'-'; 36];
+    let mut bytes = step().to_le_bytes().into_iter().chain(step().to_le_bytes());
+    for part in [0..8, 9..13, 14..18, 19..23, 24..36] {
+        let (pairs, _) = id.get_mut(part).unwrap_or_default().as_chunks_mut();
+        for (pair, byte) in pairs.iter_mut().zip(&mut bytes) {
+            *pair = hex_digits(byte);
         }
-        id.push_str(digits.get(part.0..part.1).unwrap_or_default());
     }
-    HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"))
+    id
 }

@@ -4,11 +4,12 @@
 //! that an administrator remains, commits, and swaps it in; only then does the caller hear of success. Another process's
 //! writes are noticed by the housekeeping thread. Next: `catalog.rs`, the same for model pointers.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use foldhash::HashMap;
 
 use super::Service;
 use super::endpoints::Endpoint;
@@ -35,7 +36,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn load(read: &Read<'_>, last: Option<&Self>, metrics: &Metrics) -> Result<Self> {
-        let mut map = HashMap::new();
+        let mut map = HashMap::default();
         for kept in endpoints::all(read)? {
             let key = kept.name.to_ascii_lowercase();
             // One that did not change is taken over, and with it whose turn it is among its variants.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Service;
 use crate::authn::Caller;
 use crate::error::{Error, Result};
-use crate::metrics::{Metrics, VariantMetrics};
+use crate::metrics::{Lanes, Metrics, VariantMetrics};
 use crate::names::{EndpointName, ModelPath, Prefix};
 use crate::store::{Read, endpoints as kept, models};
 
@@ -99,7 +99,7 @@ pub struct Variant {
     /// Its pipeline.
     pub stages: Vec<Stage>,
     /// What is counted of it.
-    pub metrics: Arc<VariantMetrics>,
+    pub metrics: Arc<Lanes<VariantMetrics>>,
 }
 
 /// An endpoint ready to be invoked.
@@ -139,7 +139,7 @@ impl Endpoint {
         Ok(stages.any(|stage| stage.model.as_deref() == Some(path.as_str())))
     }
 
-    fn build(config: &EndpointConfig, created_at: i64, metrics: impl Fn(&str, &str) -> Arc<VariantMetrics>) -> Result<Self> {
+    fn build(config: &EndpointConfig, created_at: i64, metrics: impl Fn(&str, &str) -> Arc<Lanes<VariantMetrics>>) -> Result<Self> {
         let name = EndpointName::parse(&config.name)?;
         let only = [VariantConfig { name: ONLY_VARIANT.to_owned(), weight: 1.0, stages: config.stages.clone() }];
         let written = match (config.stages.is_empty(), config.variants.is_empty()) {

@@ -2,14 +2,15 @@
 //!
 //! Warm and small, all of it happens on the thread that took the request: no SQL, no lock held, no thread changed. A
 //! cold model or long work goes to the blocking pool. Every dialect calls [`Service::invoke`]; there is no second way to
-//! a model. Next: `catalog.rs` (paths to versions), `../cache.rs` (versions to models), `../runtime/pipeline.rs`.
+//! a model. Next: `catalog.rs` (paths to versions), `../cache/mod.rs` (versions to models), `../runtime/pipeline.rs`.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::Service;
 use super::catalog::Target;
@@ -58,6 +59,8 @@ pub struct Call<'a> {
     pub accept: Option<&'a str>,
     /// The rows.
     pub body: &'a Bytes,
+    /// When all of it was there.
+    pub arrived: Instant,
 }
 
 /// Predictions.
@@ -67,15 +70,30 @@ pub struct Answered {
     pub body: Vec<u8>,
     /// What it is.
     pub content_type: &'static str,
-    /// The variant that answered.
-    pub variant: Arc<str>,
-    /// The version of each stage's model, in order.
-    pub versions: Vec<Arc<str>>,
-    /// Microseconds waited for models.
-    pub load_micros: u64,
-    /// Microseconds of decode, predict and encode.
-    pub predict_micros: u64,
+    /// Waited for models.
+    pub load: Duration,
+    /// Decode, predict and encode.
+    pub predict: Duration,
+    /// When it was done.
+    pub done: Instant,
+    variant: Arc<str>,
+    targets: Stages<Arc<Target>>,
 }
+
+impl Answered {
+    /// The variant that answered.
+    pub fn variant(&self) -> &str {
+        &self.variant
+    }
+
+    /// The version of each stage's model, in order.
+    pub fn versions(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.targets.iter().map(|target| target.version.as_ref())
+    }
+}
+
+/// One for each stage; nearly every endpoint has one or two.
+type Stages<T> = SmallVec<[T; 2]>;
 
 /// A stage with its model in hand.
 type Ready = (Arc<Target>, Lease<Loaded>);
@@ -90,8 +108,8 @@ impl Drop for Slot {
     }
 }
 
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Service {
@@ -101,7 +119,6 @@ impl Service {
     /// Denied; [`Kind::Validation`] for a missing endpoint, model or malformed rows, as AWS has it; [`Kind::Model`];
     /// [`Kind::Unavailable`] when full.
     pub async fn invoke(self: &Arc<Self>, caller: &Caller, call: Call<'_>) -> Result<Answered> {
-        let started = Instant::now();
         let snapshot = self.snapshot.load();
         let found = snapshot.endpoint(call.endpoint);
         let unknown_arn;
@@ -124,23 +141,25 @@ impl Service {
             return Err(Error::invalid(format!("Endpoint {} of account {ACCOUNT} not found.", call.endpoint)));
         };
         let variant = endpoint.pick(call.target_variant)?;
-        variant.metrics.invocations.add();
+        let metrics = variant.metrics.here();
+        metrics.invocations.add();
         caller.principal().metrics.invocations.add();
         let result = self.answer(&permit, endpoint.name.as_str(), variant, call).await;
         match &result {
             Ok(answered) => {
-                variant.metrics.model_latency.observe(answered.predict_micros);
-                variant.metrics.overhead_latency.observe(micros(started).saturating_sub(answered.predict_micros));
+                let overhead = answered.done.duration_since(call.arrived).saturating_sub(answered.predict);
+                metrics.model_latency.observe(micros(answered.predict));
+                metrics.overhead_latency.observe(micros(overhead));
             }
             Err(error) => {
                 caller.principal().metrics.errors.add();
                 match error.kind() {
-                    Kind::Internal | Kind::Unavailable => variant.metrics.errors_5xx.add(),
+                    Kind::Internal | Kind::Unavailable => metrics.errors_5xx.add(),
                     Kind::Model => {
-                        variant.metrics.model_errors.add();
-                        variant.metrics.errors_4xx.add();
+                        metrics.model_errors.add();
+                        metrics.errors_4xx.add();
                     }
-                    _ => variant.metrics.errors_4xx.add(),
+                    _ => metrics.errors_4xx.add(),
                 }
             }
         }
@@ -150,25 +169,25 @@ impl Service {
     async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
         let accept = Accept::parse(call.accept)?;
         let slot = self.admit()?;
-        let started = Instant::now();
         let places = places(endpoint, variant, call.target_model)?;
-        let (ready, load_micros) = match self.warm(&places) {
+        let mut started = Instant::now();
+        let mut load = Duration::ZERO;
+        let ready = match self.warm(&places, started) {
             Some(ready) => {
-                variant.metrics.cache_hits.add();
-                (ready, 0)
+                variant.metrics.here().cache_hits.add();
+                ready
             }
             None => {
                 let ready = self.cold(permit, &places, variant, &slot).await.map_err(missing_model)?;
-                let waited = micros(started);
-                variant.metrics.loading_wait.observe(waited);
-                (ready, waited)
+                load = started.elapsed();
+                started += load;
+                variant.metrics.here().loading_wait.observe(micros(load));
+                ready
             }
         };
         for (target, _) in &ready {
             target.metrics.invocations.add();
         }
-        let versions = ready.iter().map(|(target, _)| target.version.clone()).collect();
-        let started = Instant::now();
         let result = if estimate(&ready, call.body.len()) <= LONG_NANOS {
             compute(&ready, call.content_type, call.body, accept)
         } else {
@@ -184,13 +203,15 @@ impl Service {
                 target.metrics.errors.add();
             }
         }
+        let done = Instant::now();
         Ok(Answered {
             body: result?,
             content_type: accept.content_type(),
+            load,
+            predict: done.duration_since(started),
+            done,
             variant: variant.name.clone(),
-            versions,
-            load_micros,
-            predict_micros: micros(started),
+            targets: ready.into_iter().map(|(target, _)| target).collect(),
         })
     }
 
@@ -206,17 +227,17 @@ impl Service {
     }
 
     /// Every stage's model, if all are in memory.
-    fn warm(&self, places: &[Place]) -> Option<Vec<Ready>> {
+    fn warm(&self, places: &[Place], now: Instant) -> Option<Stages<Ready>> {
         let one = |place: &Place| {
             let target = self.catalog.get(&place.path)?;
-            let lease = self.cache.get(&target.pointer.version)?;
+            let lease = self.cache.get(&target.pointer.version, now)?;
             Some((target, lease))
         };
         places.iter().map(one).collect()
     }
 
-    async fn cold(self: &Arc<Self>, permit: &Permit, places: &[Place], variant: &Variant, slot: &Arc<Slot>) -> Result<Vec<Ready>> {
-        let mut ready = Vec::with_capacity(places.len());
+    async fn cold(self: &Arc<Self>, permit: &Permit, places: &[Place], variant: &Variant, slot: &Arc<Slot>) -> Result<Stages<Ready>> {
+        let mut ready = Stages::with_capacity(places.len());
         for place in places {
             let mut target = self.catalog.get(&place.path);
             let mut tries = 0;
@@ -283,7 +304,7 @@ impl Service {
                     let _slot = slot;
                     let started = Instant::now();
                     let lease = ticket.load(pointer.weight as u64, || service.read_model(&pointer));
-                    metrics.loading.observe(micros(started));
+                    metrics.here().loading.observe(micros(started.elapsed()));
                     lease
                 })
                 .await
@@ -336,7 +357,7 @@ struct Place {
     cached: bool,
 }
 
-fn places(endpoint: &str, variant: &Variant, target: Option<&str>) -> Result<Vec<Place>> {
+fn places(endpoint: &str, variant: &Variant, target: Option<&str>) -> Result<Stages<Place>> {
     let multi = variant.stages.iter().any(|stage| matches!(stage, Stage::Multi { .. }));
     if let Some(target) = target
         && !multi
@@ -380,7 +401,7 @@ fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], accept: Acc
         cells: pipeline::CELLS_MAX,
     };
     let input = decode(content_type, body, &expect)?;
-    let stages: Vec<(&str, &dyn Model)> = ready.iter().map(|(target, model)| (target.path.as_str(), &***model)).collect();
+    let stages: Stages<(&str, &dyn Model)> = ready.iter().map(|(target, model)| (target.path.as_str(), &***model)).collect();
     let output = pipeline::run(&stages, input)?;
     Ok(accept.encode(&Answer { scores: &output.scores, list: output.list, labels: output.labels.as_deref() }))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde_json::{Value, json};
 
 use super::Service;
 use crate::authn::directory::Key;
@@ -33,6 +34,16 @@ pub enum Made {
         /// The secret access key.
         secret: String,
     },
+}
+
+impl Made {
+    /// As it is shown, once, wherever keys are made.
+    pub fn shown(&self) -> Value {
+        match self {
+            Self::Api { id, key } => json!({ "KeyId": id, "ApiKey": key }),
+            Self::Aws { id, secret } => json!({ "AccessKeyId": id, "SecretAccessKey": secret }),
+        }
+    }
 }
 
 impl Service {

@@ -1,6 +1,6 @@
 //! What is in memory: inspection, pins, and the hot set that outlives a restart.
 //!
-//! Next: `../cache.rs`, which decides what goes.
+//! Next: `../cache/mod.rs`, which decides what goes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What is to be in memory: pinned models, and what was hot before the last stop.
 //!
-//! Next: `service/cache.rs`.
+//! Next: `service/memory.rs`.
 
 use rusqlite::params;
 

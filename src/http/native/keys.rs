@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::super::{State, reply};
 use super::{json as read_json, part, query, run};
 use crate::authn::directory::Key;
-use crate::service::keys::Made;
 use crate::store::keys::KeyKind;
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -27,14 +26,6 @@ struct Create {
     kind: Kind,
     policy: Option<Box<RawValue>>,
     expires_at: Option<i64>,
-}
-
-/// A new key as it is shown, once.
-pub(crate) fn made(made: &Made) -> Value {
-    match made {
-        Made::Api { id, key } => json!({ "KeyId": id, "ApiKey": key }),
-        Made::Aws { id, secret } => json!({ "AccessKeyId": id, "SecretAccessKey": secret }),
-    }
 }
 
 fn shown(key: &Key) -> Value {
@@ -57,7 +48,7 @@ pub(in super::super) async fn create(request: HttpRequest, mut payload: Payload,
             let document = asked.policy.as_deref().map(RawValue::get);
             service.create_key(caller, &asked.user, kind, document, asked.expires_at)
         });
-        key.await.map(|key| made(&key))
+        key.await.map(|key| key.shown())
     };
     reply::json(StatusCode::CREATED, &result.await)
 }

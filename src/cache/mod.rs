@@ -4,7 +4,10 @@
 //! after eviction. Which entry goes is decided as S3-FIFO does (Yang et al., SOSP 2023): newcomers wait in a small
 //! queue and reach the main one only if asked for again, so a pass over many keys evicts itself. A hit takes a shared
 //! lock and sets a counter; nothing is held during work. A failed load is remembered briefly. Generic: knows neither
-//! models nor the store. Next: `service/invoke.rs`, which uses it.
+//! models nor the store. Next: `inspect.rs` (what
+//! can be seen of it), `service/invoke.rs`, which uses it.
+
+mod inspect;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -19,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
+pub use self::inspect::{Evicted, Inspected, Why};
 use crate::error::{Error, Kind, Result};
 
 const SHARDS: usize = 16;
@@ -142,55 +146,6 @@ pub struct Ticket<K: Clone + Eq + Hash, V> {
     landed: bool,
 }
 
-/// Why an entry went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// Never asked for again after its load, and the room was needed.
-    NotUsedAgain,
-    /// Least asked for of late, and the room was needed.
-    LeastUsed,
-}
-
-impl Why {
-    /// In words.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::NotUsedAgain => "room was needed and it was not used again after its load",
-            Self::LeastUsed => "room was needed and others were used more of late",
-        }
-    }
-}
-
-/// An entry as it is inspected.
-#[derive(Debug, Clone)]
-pub struct Inspected<K> {
-    /// Its key.
-    pub key: K,
-    /// Its bytes.
-    pub weight: u64,
-    /// How often it answered.
-    pub hits: u64,
-    /// How long ago it last did.
-    pub idle: Duration,
-    /// Whether it stays whatever else needs the room.
-    pub pinned: bool,
-    /// Whether someone holds it right now.
-    pub in_use: bool,
-}
-
-/// An eviction.
-#[derive(Debug, Clone)]
-pub struct Evicted<K> {
-    /// What went.
-    pub key: K,
-    /// Its bytes.
-    pub weight: u64,
-    /// Why.
-    pub why: Why,
-    /// How long ago.
-    pub ago: Duration,
-}
-
 struct State<K, V> {
     small: VecDeque<K>,
     small_bytes: u64,
@@ -267,8 +222,8 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         &self.shards[at]
     }
 
-    /// The value, if it is loaded. The warm path.
-    pub fn get(&self, key: &K) -> Option<Lease<V>> {
+    /// The value, if it is loaded. The warm path: whoever asks has read the clock already.
+    pub fn get(&self, key: &K, now: Instant) -> Option<Lease<V>> {
         let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
         let entry = shard.get(key)?;
         let frequency = entry.frequency.load(Ordering::Relaxed);
@@ -276,12 +231,12 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
             entry.frequency.store(frequency + 1, Ordering::Relaxed);
         }
         entry.hits.fetch_add(1, Ordering::Relaxed);
-        entry.last_used.store(self.millis(), Ordering::Relaxed);
+        entry.last_used.store(self.millis(now), Ordering::Relaxed);
         Some(entry.lease.clone())
     }
 
-    fn millis(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What to do for `key`: take it, load it, or wait.
@@ -289,12 +244,13 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     /// # Errors
     /// The error of a load that failed a moment ago.
     pub fn join(self: &Arc<Self>, key: &K) -> Result<Join<K, V>> {
-        if let Some(lease) = self.get(key) {
+        let now = Instant::now();
+        if let Some(lease) = self.get(key, now) {
             return Ok(Join::Hit(lease));
         }
         let mut state = lock(&self.state);
         // It may have landed between the look and the lock.
-        if let Some(lease) = self.get(key) {
+        if let Some(lease) = self.get(key, now) {
             return Ok(Join::Hit(lease));
         }
         if let Some(flight) = state.flights.get(key) {
@@ -395,55 +351,6 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         }
         state.pins = pins;
     }
-
-    /// Every entry, most hits first.
-    pub fn inspect(&self) -> Vec<Inspected<K>> {
-        let now = self.millis();
-        let mut entries = Vec::new();
-        for shard in &self.shards {
-            for (key, entry) in shard.read().unwrap_or_else(PoisonError::into_inner).iter() {
-                entries.push(Inspected {
-                    key: key.clone(),
-                    weight: entry.lease.0.1.weight,
-                    hits: entry.hits.load(Ordering::Relaxed),
-                    idle: Duration::from_millis(now.saturating_sub(entry.last_used.load(Ordering::Relaxed))),
-                    pinned: entry.pinned.load(Ordering::Relaxed),
-                    in_use: Arc::strong_count(&entry.lease.0) > 1,
-                });
-            }
-        }
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.hits));
-        entries
-    }
-
-    /// Whether `key` is loaded, without counting as a use.
-    pub fn contains(&self, key: &K) -> bool {
-        self.shard(key).read().unwrap_or_else(PoisonError::into_inner).contains_key(key)
-    }
-
-    /// Entries loaded.
-    pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
-    }
-
-    /// Whether nothing is loaded.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The latest evictions, latest first.
-    pub fn evictions(&self) -> Vec<Evicted<K>> {
-        let state = lock(&self.state);
-        let one =
-            |(key, weight, why, at): &(K, u64, Why, Instant)| Evicted { key: key.clone(), weight: *weight, why: *why, ago: at.elapsed() };
-        state.evictions.iter().rev().map(one).collect()
-    }
-
-    /// Loads and evictions since the start.
-    pub fn counts(&self) -> (u64, u64) {
-        let state = lock(&self.state);
-        (state.loads, state.evicted)
-    }
 }
 
 impl<K: Clone + Eq + Hash, V> State<K, V> {
@@ -493,7 +400,7 @@ impl<K: Clone + Eq + Hash, V> Ticket<K, V> {
                     lease: lease.clone(),
                     frequency: AtomicU8::new(0),
                     hits: AtomicU64::new(0),
-                    last_used: AtomicU64::new(cache.millis()),
+                    last_used: AtomicU64::new(cache.millis(Instant::now())),
                     pinned: AtomicBool::new(state.pins.contains(&self.key)),
                 };
                 if state.ghosts.remove(&self.key) {
@@ -527,117 +434,4 @@ impl<K: Clone + Eq + Hash, V> Drop for Ticket<K, V> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    type Numbers = Cache<u32, u32>;
-
-    fn load(cache: &Arc<Numbers>, key: u32, weight: u64) -> Result<Lease<u32>> {
-        match cache.join(&key)? {
-            Join::Hit(lease) => Ok(lease),
-            Join::Load(ticket) => ticket.load(weight, || Ok(key)),
-            Join::Wait(_) => panic!("nobody else loads"),
-        }
-    }
-
-    #[test]
-    fn the_budget_is_never_exceeded_even_by_values_in_use() {
-        let cache = Numbers::new(100);
-        let held: Vec<_> = (0..10).map(|key| load(&cache, key, 10).unwrap()).collect();
-        assert_eq!(cache.used(), 100);
-        assert_eq!(load(&cache, 99, 10).unwrap_err().kind(), Kind::Unavailable);
-        drop(held);
-        for key in 100..500 {
-            load(&cache, key, 7).unwrap();
-            assert!(cache.used() <= 100, "{}", cache.used());
-        }
-        assert_eq!(load(&cache, 1000, 101).unwrap_err().kind(), Kind::TooLarge);
-    }
-
-    #[test]
-    fn a_scan_leaves_the_hot_set() {
-        let cache = Numbers::new(1000);
-        for _ in 0..4 {
-            for key in 0..50 {
-                load(&cache, key, 10).unwrap();
-            }
-        }
-        for key in 1000..6000 {
-            load(&cache, key, 10).unwrap();
-            if key % 10 == 0 {
-                for hot in 0..50 {
-                    let _ = cache.get(&hot);
-                }
-            }
-        }
-        let kept = (0..50).filter(|key| cache.contains(key)).count();
-        assert!(kept >= 48, "only {kept} of 50 hot entries were kept");
-    }
-
-    #[test]
-    fn a_thousand_cold_calls_are_one_load() {
-        let cache = Numbers::new(1000);
-        let loads = AtomicU64::new(0);
-        let gate = std::sync::Barrier::new(64);
-        std::thread::scope(|scope| {
-            for _ in 0..64 {
-                scope.spawn(|| {
-                    gate.wait();
-                    for _ in 0..16 {
-                        let value = match cache.join(&7).unwrap() {
-                            Join::Hit(lease) => lease,
-                            Join::Load(ticket) => ticket
-                                .load(10, || {
-                                    loads.fetch_add(1, Ordering::SeqCst);
-                                    std::thread::sleep(Duration::from_millis(30));
-                                    Ok(7)
-                                })
-                                .unwrap(),
-                            Join::Wait(mut waiting) => loop {
-                                let mut context = Context::from_waker(Waker::noop());
-                                if let Poll::Ready(result) = Pin::new(&mut waiting).poll(&mut context) {
-                                    break result.unwrap();
-                                }
-                                std::thread::yield_now();
-                            },
-                        };
-                        assert_eq!(*value, 7);
-                    }
-                });
-            }
-        });
-        assert_eq!(loads.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn failures_are_remembered_briefly_and_given_up_loads_end() {
-        let cache = Numbers::new(100);
-        let fail = |cache: &Arc<Numbers>| match cache.join(&1) {
-            Ok(Join::Load(ticket)) => ticket.load(1, || Err(Error::invalid("broken"))).unwrap_err(),
-            Err(error) => error,
-            _ => panic!(),
-        };
-        assert_eq!(fail(&cache).message(), "broken");
-        assert!(cache.join(&1).is_err(), "a failure is remembered");
-        assert_eq!(cache.used(), 0);
-        std::thread::sleep(FAILURE_MEMORY);
-        assert!(matches!(cache.join(&1), Ok(Join::Load(_))), "but not for long");
-        assert!(matches!(cache.join(&2), Ok(Join::Load(_))));
-        assert!(matches!(cache.join(&2), Ok(Join::Load(_))), "a dropped ticket blocks nobody");
-    }
-
-    #[test]
-    fn pinned_entries_stay() {
-        let cache = Numbers::new(100);
-        load(&cache, 1, 40).unwrap();
-        cache.set_pins(HashSet::from([1, 2]));
-        load(&cache, 2, 40).unwrap();
-        for key in 10..40 {
-            load(&cache, key, 10).unwrap();
-        }
-        assert!(cache.contains(&1) && cache.contains(&2));
-        let pinned: Vec<bool> = cache.inspect().iter().map(|entry| entry.pinned).collect();
-        assert_eq!(pinned.iter().filter(|pinned| **pinned).count(), 2);
-        assert!(!cache.evictions().is_empty());
-    }
-}
+mod tests;

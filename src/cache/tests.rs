@@ -1,0 +1,114 @@
+//! The promises of the cache: budget, one load per key, a scan leaves the hot set, failures end, pins hold.
+
+use super::*;
+
+type Numbers = Cache<u32, u32>;
+
+fn load(cache: &Arc<Numbers>, key: u32, weight: u64) -> Result<Lease<u32>> {
+    match cache.join(&key)? {
+        Join::Hit(lease) => Ok(lease),
+        Join::Load(ticket) => ticket.load(weight, || Ok(key)),
+        Join::Wait(_) => panic!("nobody else loads"),
+    }
+}
+
+#[test]
+fn the_budget_is_never_exceeded_even_by_values_in_use() {
+    let cache = Numbers::new(100);
+    let held: Vec<_> = (0..10).map(|key| load(&cache, key, 10).unwrap()).collect();
+    assert_eq!(cache.used(), 100);
+    assert_eq!(load(&cache, 99, 10).unwrap_err().kind(), Kind::Unavailable);
+    drop(held);
+    for key in 100..500 {
+        load(&cache, key, 7).unwrap();
+        assert!(cache.used() <= 100, "{}", cache.used());
+    }
+    assert_eq!(load(&cache, 1000, 101).unwrap_err().kind(), Kind::TooLarge);
+}
+
+#[test]
+fn a_scan_leaves_the_hot_set() {
+    let cache = Numbers::new(1000);
+    for _ in 0..4 {
+        for key in 0..50 {
+            load(&cache, key, 10).unwrap();
+        }
+    }
+    for key in 1000..6000 {
+        load(&cache, key, 10).unwrap();
+        if key % 10 == 0 {
+            for hot in 0..50 {
+                let _ = cache.get(&hot, Instant::now());
+            }
+        }
+    }
+    let kept = (0..50).filter(|key| cache.contains(key)).count();
+    assert!(kept >= 48, "only {kept} of 50 hot entries were kept");
+}
+
+#[test]
+fn a_thousand_cold_calls_are_one_load() {
+    let cache = Numbers::new(1000);
+    let loads = AtomicU64::new(0);
+    let gate = std::sync::Barrier::new(64);
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                gate.wait();
+                for _ in 0..16 {
+                    let value = match cache.join(&7).unwrap() {
+                        Join::Hit(lease) => lease,
+                        Join::Load(ticket) => ticket
+                            .load(10, || {
+                                loads.fetch_add(1, Ordering::SeqCst);
+                                std::thread::sleep(Duration::from_millis(30));
+                                Ok(7)
+                            })
+                            .unwrap(),
+                        Join::Wait(mut waiting) => loop {
+                            let mut context = Context::from_waker(Waker::noop());
+                            if let Poll::Ready(result) = Pin::new(&mut waiting).poll(&mut context) {
+                                break result.unwrap();
+                            }
+                            std::thread::yield_now();
+                        },
+                    };
+                    assert_eq!(*value, 7);
+                }
+            });
+        }
+    });
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn failures_are_remembered_briefly_and_given_up_loads_end() {
+    let cache = Numbers::new(100);
+    let fail = |cache: &Arc<Numbers>| match cache.join(&1) {
+        Ok(Join::Load(ticket)) => ticket.load(1, || Err(Error::invalid("broken"))).unwrap_err(),
+        Err(error) => error,
+        _ => panic!(),
+    };
+    assert_eq!(fail(&cache).message(), "broken");
+    assert!(cache.join(&1).is_err(), "a failure is remembered");
+    assert_eq!(cache.used(), 0);
+    std::thread::sleep(FAILURE_MEMORY);
+    assert!(matches!(cache.join(&1), Ok(Join::Load(_))), "but not for long");
+    assert!(matches!(cache.join(&2), Ok(Join::Load(_))));
+    assert!(matches!(cache.join(&2), Ok(Join::Load(_))), "a dropped ticket blocks nobody");
+}
+
+#[test]
+fn pinned_entries_stay() {
+    let cache = Numbers::new(100);
+    load(&cache, 1, 40).unwrap();
+    cache.set_pins(HashSet::from([1, 2]));
+    load(&cache, 2, 40).unwrap();
+    for key in 10..40 {
+        load(&cache, key, 10).unwrap();
+    }
+    assert!(cache.contains(&1) && cache.contains(&2));
+    let pinned: Vec<bool> = cache.inspect().iter().map(|entry| entry.pinned).collect();
+    assert_eq!(pinned.iter().filter(|pinned| **pinned).count(), 2);
+    assert!(!cache.evictions().is_empty());
+}
