@@ -3,9 +3,10 @@
 //! Knows nothing of models. Next: `payload.rs`, whose rows it fills.
 
 use super::number::read_f32;
-use super::payload::{Answer, Rows, write_number};
+use super::payload::{Answer, Cell, Rows, is_missing, write_number, write_value};
 use crate::error::Result;
 use crate::names::shown;
+use crate::tensor::Block;
 
 /// Reads every line of `body`.
 ///
@@ -56,7 +57,8 @@ fn line<'a>(mut rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
 #[inline]
 fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
     // The usual case first: a bare number up to its separator.
-    if let Some((value, length)) = read_f32(rest)
+    if rows.dense()
+        && let Some((value, length)) = read_f32(rest)
         && let Some(after) = rest.get(length..)
         && matches!(after, [] | [b',' | b'\n', ..])
     {
@@ -75,12 +77,22 @@ fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
             (text.get(..end).unwrap_or_default(), text.get(end..).unwrap_or_default())
         }
     };
+    if let [b'"', quoted @ ..] = text
+        && !rows.dense()
+    {
+        return quoted_text(quoted, rows);
+    }
     let inner = inner.trim_ascii();
     let after = skip_blanks(after);
     if text.starts_with(b"\"") && !matches!(after, [] | [b',' | b'\n', ..] | [b'\r', b'\n', ..]) {
         return Err(rows.refuse("goes on after its closing quote"));
     }
-    if inner.is_empty() || [&b"nan"[..], b"na", b"null"].iter().any(|word| inner.eq_ignore_ascii_case(word)) {
+    if !rows.dense() {
+        let written = std::str::from_utf8(inner).map_err(|_| rows.refuse("is not UTF-8"))?;
+        rows.push_cell(Cell::Bare(written))?;
+        return Ok(after);
+    }
+    if is_missing(inner) {
         rows.push_missing()?;
         return Ok(after);
     }
@@ -88,6 +100,26 @@ fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
         Some((value, length)) if length == inner.len() => rows.push(value)?,
         _ => return Err(not_a_number(inner, rows)),
     }
+    Ok(after)
+}
+
+/// Reads a quoted text, in which a doubled quote is one, and returns what follows it.
+fn quoted_text<'a>(quoted: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
+    let (mut inner, mut rest) = (Vec::new(), quoted);
+    loop {
+        let Some(end) = rest.iter().position(|&b| b == b'"') else { return Err(rows.refuse("opens a quote that is never closed")) };
+        inner.extend_from_slice(rest.get(..end).unwrap_or_default());
+        rest = rest.get(end + 1..).unwrap_or_default();
+        let [b'"', after @ ..] = rest else { break };
+        inner.push(b'"');
+        rest = after;
+    }
+    let after = skip_blanks(rest);
+    if !matches!(after, [] | [b',' | b'\n', ..] | [b'\r', b'\n', ..]) {
+        return Err(rows.refuse("goes on after its closing quote"));
+    }
+    let text = std::str::from_utf8(&inner).map_err(|_| rows.refuse("is not UTF-8"))?;
+    rows.push_cell(Cell::Quoted(text))?;
     Ok(after)
 }
 
@@ -106,15 +138,42 @@ fn not_a_number(text: &[u8], rows: &Rows<'_>) -> crate::error::Error {
 
 /// One line per row: its scores.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(answer.scores.values().len() * 12);
-    for row in answer.scores.iter() {
-        for (at, value) in row.iter().enumerate() {
-            if at > 0 {
+    let columns = answer.scores.columns();
+    let mut out = Vec::with_capacity(answer.scores.rows() * columns * 12);
+    if let Block::F32(scores) = answer.scores {
+        for row in scores.iter() {
+            for (at, value) in row.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_number(&mut out, *value);
+            }
+            out.push(b'\n');
+        }
+        return out;
+    }
+    for row in 0..answer.scores.rows() {
+        for column in 0..columns {
+            if column > 0 {
                 out.push(b',');
             }
-            write_number(&mut out, *value);
+            match answer.scores {
+                Block::Text(texts) => write_text(&mut out, texts.row(row).get(column).map_or("", AsRef::as_ref)),
+                numbers => write_value(&mut out, numbers, row * columns + column),
+            }
         }
         out.push(b'\n');
     }
     out
+}
+
+/// A text, in quotes where it holds what ends a cell.
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    if !text.contains([',', '"', '\n', '\r']) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+    out.push(b'"');
 }

@@ -4,9 +4,11 @@
 //! `{"data":{"features":{"values":[…],"keys":[…],"shape":[…]}}}`. A flat list of numbers is one row. Next:
 //! `payload.rs`.
 
-use super::payload::{Answer, Rows, write_label, write_number};
+use super::payload::{Answer, Cell, Rows, write_label, write_number, write_value};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
+use crate::names::shown;
+use crate::tensor::Block;
 
 /// Reads the whole of `body`.
 ///
@@ -60,6 +62,16 @@ pub(super) fn row(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     if json.peek()? == Next::Array {
         return values(json, rows);
     }
+    // A row of named columns has another first key than the two words below, unless a column is called so.
+    let mut ahead = json.clone();
+    let mut by_name = !rows.names().is_empty();
+    ahead.object(|json, key| {
+        by_name &= !matches!(key, "features" | "data") || rows.names().iter().any(|name| **name == *key);
+        json.skip()
+    })?;
+    if by_name {
+        return named(json, rows);
+    }
     let mut found = false;
     json.object(|json, key| {
         match key {
@@ -85,6 +97,9 @@ fn values(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
 
 #[inline]
 fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
+    if !rows.dense() {
+        return cell(json, rows, |rows, cell| rows.push_cell(cell));
+    }
     match json.peek()? {
         Next::Number => {
             let number = json.number()?;
@@ -96,6 +111,40 @@ fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
         }
         _ => Err(rows.refuse("is no number; send numbers, or null for a missing value")),
     }
+}
+
+/// One value of whatever type, handed to `take`.
+fn cell(json: &mut Json<'_>, rows: &mut Rows<'_>, take: impl FnOnce(&mut Rows<'_>, Cell<'_>) -> Result<()>) -> Result<()> {
+    match json.peek()? {
+        Next::Number => take(rows, Cell::Bare(json.number_text()?)),
+        Next::String => take(rows, Cell::Quoted(&json.string()?)),
+        Next::Bool => take(rows, Cell::Bool(json.boolean()?)),
+        Next::Null => {
+            json.null()?;
+            take(rows, Cell::Missing)
+        }
+        Next::Array | Next::Object => Err(rows.refuse("is a list or an object; send a number, text, true, false or null")),
+    }
+}
+
+/// A row as an object of its columns by name, in any order.
+fn named(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
+    let names = rows.names();
+    let mut places: Vec<Option<Json<'_>>> = vec![None; names.len()];
+    json.object(|json, key| {
+        let Some(at) = names.iter().position(|name| **name == *key) else {
+            return Err(json.fail(format_args!("`{}` is no column of the model", shown(key))));
+        };
+        if places.get_mut(at).is_some_and(|place| place.replace(json.clone()).is_some()) {
+            return Err(json.fail(format_args!("`{}` stands twice", shown(key))));
+        }
+        json.skip()
+    })?;
+    for place in places {
+        let Some(mut json) = place else { return Err(rows.refuse("is not in the row; send every column by its name")) };
+        value(&mut json, rows)?;
+    }
+    rows.end_row()
 }
 
 /// `{"features":{"values":[…]}}`, sparse when it has `keys`.
@@ -125,33 +174,25 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
         {
             return Err(json.fail(format_args!("`shape` is {width}; the model takes {} features", rows.features())));
         }
-        let numbers = sparse(&mut numbers)?;
-        if numbers.len() != keys.len() {
-            return Err(json.fail(format_args!("there are {} `keys` for {} `values`", keys.len(), numbers.len())));
-        }
         rows.sparse_row()?;
-        for (key, value) in keys.iter().zip(numbers) {
-            let key = usize::try_from(*key).map_err(|_| json.fail(format_args!("key {key} is negative")))?;
-            rows.set(key, value)?;
+        let (mut left, mut count) = (keys.iter(), 0);
+        numbers.array(|numbers, _| {
+            count += 1;
+            let Some(key) = left.next() else { return numbers.skip() };
+            let key = usize::try_from(*key).map_err(|_| numbers.fail(format_args!("key {key} is negative")))?;
+            cell(numbers, rows, |rows, cell| rows.set(key, cell))
+        })?;
+        if count != keys.len() {
+            return Err(json.fail(format_args!("there are {} `keys` for {count} `values`", keys.len())));
         }
         Ok(())
     })?;
     if found { Ok(()) } else { Err(json.fail("`data` has no `features`")) }
 }
 
-/// The values of a sparse row; null is a missing one.
-fn sparse(json: &mut Json<'_>) -> Result<Vec<f32>> {
-    let mut out = Vec::new();
-    json.array(|json, _| {
-        out.push(if json.peek()? == Next::Null { json.null().map(|()| f32::NAN)? } else { json.number()? });
-        Ok(())
-    })?;
-    Ok(out)
-}
-
 /// `{"predictions":[{"score":…,"predicted_label":…}]}`
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32 + answer.scores.values().len() * 24);
+    let mut out = Vec::with_capacity(32 + answer.scores.rows() * answer.scores.columns() * 24);
     out.extend_from_slice(b"{\"predictions\":[");
     for row in 0..answer.scores.rows() {
         if row > 0 {
@@ -165,24 +206,44 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
 
 /// One row's object.
 pub(super) fn write_row(out: &mut Vec<u8>, answer: &Answer<'_>, row: usize) {
-    let width = answer.scores.columns();
-    let scores = answer.scores.values().get(row * width..(row + 1) * width).unwrap_or_default();
     out.extend_from_slice(b"{\"score\":");
-    if answer.list {
-        out.push(b'[');
-    }
-    for (at, score) in scores.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write_number(out, *score);
-    }
-    if answer.list {
-        out.push(b']');
-    }
-    if let Some(label) = answer.labels.and_then(|labels| labels.get(row)) {
+    write_values(out, answer.scores, row, answer.list);
+    if let Some(labels) = answer.labels {
         out.extend_from_slice(b",\"predicted_label\":");
-        write_label(out, *label);
+        write_label(out, labels, row);
+    }
+    for (name, block) in answer.extras {
+        out.push(b',');
+        // Writing text to a vector cannot fail.
+        let _ = serde_json::to_writer(&mut *out, name);
+        out.push(b':');
+        write_values(out, block, row, block.columns() != 1);
     }
     out.push(b'}');
+}
+
+/// One row of a block: a list, or the one value.
+fn write_values(out: &mut Vec<u8>, block: &Block, row: usize, list: bool) {
+    if list {
+        out.push(b'[');
+    }
+    if let Block::F32(tensor) = block {
+        for (at, value) in tensor.row(row).iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_number(out, *value);
+        }
+    } else {
+        let columns = block.columns();
+        for column in 0..columns {
+            if column > 0 {
+                out.push(b',');
+            }
+            write_value(out, block, row * columns + column);
+        }
+    }
+    if list {
+        out.push(b']');
+    }
 }

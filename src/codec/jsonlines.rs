@@ -22,7 +22,7 @@ pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
 
 /// One object a line.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(answer.scores.values().len() * 24);
+    let mut out = Vec::with_capacity(answer.scores.rows() * answer.scores.columns() * 24);
     for row in 0..answer.scores.rows() {
         write_row(&mut out, answer, row);
         out.push(b'\n');

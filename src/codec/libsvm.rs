@@ -4,7 +4,7 @@
 //! `Content-Type: text/libsvm; indexing=0` (or 1) says it outright. Next: `payload.rs`.
 
 use super::number::read_f32;
-use super::payload::Rows;
+use super::payload::{Cell, Rows};
 use crate::error::{Error, Result};
 use crate::names::shown;
 
@@ -60,12 +60,10 @@ pub(super) fn read(body: &[u8], indexing: Indexing, rows: &mut Rows<'_>) -> Resu
             };
             let index: usize = index.parse().map_err(|_| bad())?;
             let index = index.checked_sub(start).ok_or_else(bad)?;
-            let value = match read_f32(value.as_bytes()) {
-                Some((number, length)) if length == value.len() => number,
-                _ if value.eq_ignore_ascii_case("nan") => f32::NAN,
-                _ => return Err(bad()),
-            };
-            rows.set(index, value)?;
+            if read_f32(value.as_bytes()).is_none_or(|(_, length)| length != value.len()) && !value.eq_ignore_ascii_case("nan") {
+                return Err(bad());
+            }
+            rows.set(index, Cell::Bare(value))?;
         }
     }
     Ok(())

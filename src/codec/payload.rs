@@ -3,31 +3,51 @@
 //! [`Rows`] is where every format puts its values, so width, missing values and sizes are checked and named (row and
 //! column, from 1) in one place. Knows no model; `service/invoke.rs` says what is expected. Next: `csv.rs`.
 
+use smallvec::{SmallVec, smallvec};
+
+use super::number::{read_f32, read_f64};
 use super::{csv, json, jsonlines, libsvm};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
-use crate::tensor::Tensor;
+use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// What rows are expected.
 #[derive(Debug, Clone, Copy)]
 pub struct Expect<'a> {
-    /// Columns.
+    /// The blocks that the columns of a row fill, in order.
+    pub parts: &'a [Part],
+    /// Columns of all parts together.
     pub features: usize,
     /// Their names, or empty.
     pub names: &'a [Box<str>],
     /// What a value left out of a sparse row stands for.
     pub absent: f32,
-    /// Whether a missing value is taken.
+    /// Whether a missing number is taken.
     pub missing: bool,
     /// The most values (rows × columns) a request may spread into.
     pub cells: usize,
+}
+
+/// A value as it is written, before it is known what column it fills.
+#[derive(Debug, Clone, Copy)]
+pub enum Cell<'a> {
+    /// Nothing: an empty cell, `null`.
+    Missing,
+    /// Characters without quotes: a number, or text where text is taken.
+    Bare(&'a str),
+    /// Quoted text.
+    Quoted(&'a str),
+    /// True or false.
+    Bool(bool),
+    /// A number that was never written.
+    F64(f64),
 }
 
 /// Decodes `body` by its content type. Without one, a body that begins like JSON is JSON and any other is CSV.
 ///
 /// # Errors
 /// [`Kind::Unsupported`] naming the types taken, [`Kind::Validation`] naming row and column, [`Kind::TooLarge`].
-pub fn decode(content_type: Option<&str>, body: &[u8], expect: &Expect<'_>) -> Result<Tensor> {
+pub fn decode(content_type: Option<&str>, body: &[u8], expect: &Expect<'_>) -> Result<SmallVec<[Block; 1]>> {
     let (media, parameters) = split(content_type.unwrap_or_default());
     let mut rows = Rows::new(expect);
     if media.is_empty() {
@@ -69,14 +89,44 @@ fn is(media: &str, names: &[&str]) -> bool {
 #[derive(Debug)]
 pub struct Rows<'a> {
     expect: &'a Expect<'a>,
-    values: Vec<f32>,
+    filling: Filling,
     row: usize,
     column: usize,
 }
 
+/// What the values go to.
+#[derive(Debug)]
+enum Filling {
+    /// One matrix of 32-bit numbers: what nearly every model takes.
+    Dense(Vec<f32>),
+    /// A list of values for each part.
+    Parts(Vec<Values>),
+}
+
+#[derive(Debug)]
+enum Values {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    I64(Vec<i64>),
+    Bool(Vec<bool>),
+    Text(Vec<Box<str>>),
+}
+
 impl<'a> Rows<'a> {
     fn new(expect: &'a Expect<'a>) -> Self {
-        Self { expect, values: Vec::with_capacity(expect.features.min(expect.cells)), row: 0, column: 0 }
+        let filling = if let [Part { kind: ValueKind::F32, .. }] = expect.parts {
+            Filling::Dense(Vec::with_capacity(expect.features.min(expect.cells)))
+        } else {
+            let one = |part: &Part| match part.kind {
+                ValueKind::F32 => Values::F32(Vec::new()),
+                ValueKind::F64 => Values::F64(Vec::new()),
+                ValueKind::I64 => Values::I64(Vec::new()),
+                ValueKind::Bool => Values::Bool(Vec::new()),
+                ValueKind::Text => Values::Text(Vec::new()),
+            };
+            Filling::Parts(expect.parts.iter().map(one).collect())
+        };
+        Self { expect, filling, row: 0, column: 0 }
     }
 
     /// The columns of every row.
@@ -84,7 +134,17 @@ impl<'a> Rows<'a> {
         self.expect.features
     }
 
-    /// Adds the next value of the row.
+    /// The columns' names, or nothing.
+    pub fn names(&self) -> &'a [Box<str>] {
+        self.expect.names
+    }
+
+    /// Whether every value is a 32-bit number, so that [`Rows::push`] takes them.
+    pub fn dense(&self) -> bool {
+        matches!(self.filling, Filling::Dense(_))
+    }
+
+    /// Adds the next value of a dense row.
     ///
     /// # Errors
     /// When the request grows over its limit.
@@ -100,6 +160,9 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// When the model takes none.
     pub fn push_missing(&mut self) -> Result<()> {
+        if !self.dense() {
+            return self.push_cell(Cell::Missing);
+        }
         if !self.expect.missing {
             return Err(self.refuse("is empty; this model takes no missing values"));
         }
@@ -108,14 +171,120 @@ impl<'a> Rows<'a> {
 
     fn place(&mut self, value: f32) -> Result<()> {
         // Too many values in a row are counted and named at its end, not kept.
-        if self.column < self.expect.features {
-            if self.values.len() >= self.expect.cells {
+        if self.column < self.expect.features
+            && let Filling::Dense(values) = &mut self.filling
+        {
+            if values.len() >= self.expect.cells {
                 return Err(self.too_many());
             }
-            self.values.push(value);
+            values.push(value);
         }
         self.column += 1;
         Ok(())
+    }
+
+    /// Adds the next value of the row, whatever its column takes.
+    ///
+    /// # Errors
+    /// When it is not what its column takes, or the request grows over its limit.
+    pub fn push_cell(&mut self, cell: Cell<'_>) -> Result<()> {
+        if self.column >= self.expect.features {
+            self.column += 1;
+            return Ok(());
+        }
+        if self.dense() {
+            let value = self.number(cell, read_f32, |wide| wide as f32)?;
+            return self.push(value);
+        }
+        if self.row * self.expect.features + self.column >= self.expect.cells {
+            return Err(self.too_many());
+        }
+        let mut start = 0;
+        let part = self.expect.parts.iter().position(|part| {
+            start += part.columns;
+            self.column < start
+        });
+        let kind = part.and_then(|part| self.expect.parts.get(part)).map(|part| part.kind);
+        let value = match kind {
+            Some(ValueKind::F32) => One::F32(self.finite(self.number(cell, read_f32, |wide| wide as f32)?, |value| value.is_infinite())?),
+            Some(ValueKind::F64) => One::F64(self.finite(self.number(cell, read_f64, |wide| wide)?, |value| value.is_infinite())?),
+            Some(ValueKind::I64) => One::I64(self.whole(cell)?),
+            Some(ValueKind::Bool) => One::Bool(self.truth(cell)?),
+            Some(ValueKind::Text) => One::Text(self.text(cell)?),
+            None => return Err(Error::new(Kind::Internal, "a column belongs to no part")),
+        };
+        if let Filling::Parts(parts) = &mut self.filling
+            && let Some(part) = part.and_then(|part| parts.get_mut(part))
+        {
+            match (part, value) {
+                (Values::F32(values), One::F32(value)) => values.push(value),
+                (Values::F64(values), One::F64(value)) => values.push(value),
+                (Values::I64(values), One::I64(value)) => values.push(value),
+                (Values::Bool(values), One::Bool(value)) => values.push(value),
+                (Values::Text(values), One::Text(value)) => values.push(value),
+                _ => return Err(Error::new(Kind::Internal, "a value is of another type than its part")),
+            }
+        }
+        self.column += 1;
+        Ok(())
+    }
+
+    fn number<T: From<f32>>(&self, cell: Cell<'_>, read: impl Fn(&[u8]) -> Option<(T, usize)>, narrow: impl Fn(f64) -> T) -> Result<T> {
+        let text = match cell {
+            Cell::F64(value) if value.is_nan() => "",
+            Cell::F64(value) => return Ok(narrow(value)),
+            Cell::Missing => "",
+            Cell::Bare(text) | Cell::Quoted(text) => text,
+            Cell::Bool(_) => return Err(self.refuse("is true or false, no number")),
+        };
+        if is_missing(text.as_bytes()) {
+            return if self.expect.missing {
+                Ok(T::from(f32::NAN))
+            } else {
+                Err(self.refuse("is empty; this model takes no missing values"))
+            };
+        }
+        match read(text.as_bytes()) {
+            Some((value, used)) if used == text.len() => Ok(value),
+            _ => Err(self.refuse(format_args!("is `{}`, no number", shown(text)))),
+        }
+    }
+
+    fn finite<T>(&self, value: T, infinite: impl Fn(&T) -> bool) -> Result<T> {
+        if infinite(&value) { Err(self.refuse("is too large for the model's numbers")) } else { Ok(value) }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "whole and in range as checked")]
+    fn whole(&self, cell: Cell<'_>) -> Result<i64> {
+        let no = |text: &str| self.refuse(format_args!("is `{}`, no whole number", shown(text)));
+        match cell {
+            Cell::Bare(text) | Cell::Quoted(text) => text.parse().or_else(|_| match read_f64(text.as_bytes()) {
+                Some((value, used)) if used == text.len() && value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
+                _ => Err(no(text)),
+            }),
+            Cell::F64(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
+            Cell::F64(value) => Err(no(&value.to_string())),
+            Cell::Bool(value) => Ok(i64::from(value)),
+            Cell::Missing => Err(self.refuse("is empty; this column takes whole numbers")),
+        }
+    }
+
+    fn truth(&self, cell: Cell<'_>) -> Result<bool> {
+        match cell {
+            Cell::Bool(value) => Ok(value),
+            Cell::Bare(text) | Cell::Quoted(text) if text == "1" || text.eq_ignore_ascii_case("true") => Ok(true),
+            Cell::Bare(text) | Cell::Quoted(text) if text == "0" || text.eq_ignore_ascii_case("false") => Ok(false),
+            _ => Err(self.refuse("is neither true nor false")),
+        }
+    }
+
+    fn text(&self, cell: Cell<'_>) -> Result<Box<str>> {
+        match cell {
+            Cell::Bare(text) | Cell::Quoted(text) => Ok(text.into()),
+            // What scikit-learn's encoders and imputers take a missing text for.
+            Cell::Missing => Ok("".into()),
+            Cell::Bool(_) | Cell::F64(_) => Err(self.refuse("is no text; this column takes text")),
+        }
     }
 
     fn too_many(&self) -> Error {
@@ -140,12 +309,27 @@ impl<'a> Rows<'a> {
     /// Adds a whole row of absent values; [`Rows::set`] then fills it.
     ///
     /// # Errors
-    /// When the request grows over its limit.
+    /// When the model takes other than one matrix of numbers, or the request grows over its limit.
     pub fn sparse_row(&mut self) -> Result<()> {
-        if self.values.len() + self.expect.features > self.expect.cells {
+        let Expect { features, absent, cells, .. } = *self.expect;
+        let length = match &self.filling {
+            Filling::Dense(values) => values.len(),
+            Filling::Parts(parts) => match parts.as_slice() {
+                [Values::F64(values)] => values.len(),
+                _ => return Err(Error::invalid("this model takes columns of several types; send every value of a row, not a sparse one")),
+            },
+        };
+        if length + features > cells {
             return Err(self.too_many());
         }
-        self.values.resize(self.values.len() + self.expect.features, self.expect.absent);
+        match &mut self.filling {
+            Filling::Dense(values) => values.resize(length + features, absent),
+            Filling::Parts(parts) => {
+                if let [Values::F64(values)] = parts.as_mut_slice() {
+                    values.resize(length + features, f64::from(absent));
+                }
+            }
+        }
         self.row += 1;
         Ok(())
     }
@@ -153,23 +337,31 @@ impl<'a> Rows<'a> {
     /// Sets a value of the latest sparse row.
     ///
     /// # Errors
-    /// When the column is outside the model, or the value missing where none is taken.
-    pub fn set(&mut self, column: usize, value: f32) -> Result<()> {
+    /// When the column is outside the model, or the value is no number or missing where none is taken.
+    pub fn set(&mut self, column: usize, cell: Cell<'_>) -> Result<()> {
         let features = self.expect.features;
         if column >= features {
             return Err(Error::invalid(format!("row {} sets feature {column}; the model's are 0 to {}", self.row, features - 1)));
         }
-        if value.is_infinite() {
-            let why = "is too large for the model's 32-bit numbers";
-            return Err(Error::invalid(format!("row {}, feature {column} {why}", self.row)));
-        }
-        if value.is_nan() && !self.expect.missing {
-            return Err(Error::invalid(format!("row {}, feature {column} is no number; this model takes no missing values", self.row)));
-        }
         let at = (self.row - 1) * features + column;
-        if let Some(place) = self.values.get_mut(at) {
-            *place = value;
-        }
+        // Messages name the place by row and column, as for dense rows.
+        let row = std::mem::replace(&mut self.row, at / features);
+        self.column = column;
+        let wide = if self.dense() {
+            let value = self.number(cell, read_f32, |wide| wide as f32).and_then(|value| self.finite(value, |value| value.is_infinite()));
+            value.map(f64::from)
+        } else {
+            self.number(cell, read_f64, |wide| wide).and_then(|value| self.finite(value, |value| value.is_infinite()))
+        };
+        (self.row, self.column) = (row, 0);
+        let wide = wide?;
+        match &mut self.filling {
+            Filling::Dense(values) => values.get_mut(at).map(|place| *place = wide as f32),
+            Filling::Parts(parts) => match parts.as_mut_slice() {
+                [Values::F64(values)] => values.get_mut(at).map(|place| *place = wide),
+                _ => None,
+            },
+        };
         Ok(())
     }
 
@@ -179,23 +371,53 @@ impl<'a> Rows<'a> {
         Error::invalid(format!("row {}, column {}{name} {why}", self.row + 1, self.column + 1))
     }
 
-    fn finish(self) -> Result<Tensor> {
+    fn finish(self) -> Result<SmallVec<[Block; 1]>> {
         if self.row == 0 {
             return Err(Error::invalid("the body holds no row; send at least one"));
         }
-        Tensor::new(self.expect.features, self.values).ok_or_else(|| Error::new(Kind::Internal, "a payload became no whole rows"))
+        let whole = || Error::new(Kind::Internal, "a payload became no whole rows");
+        let blocks = match self.filling {
+            Filling::Dense(values) => return Ok(smallvec![Tensor::new(self.expect.features, values).ok_or_else(whole)?.into()]),
+            Filling::Parts(parts) => parts.into_iter().zip(self.expect.parts),
+        };
+        let one = |(values, part): (Values, &Part)| {
+            Ok(match values {
+                Values::F32(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
+                Values::F64(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
+                Values::I64(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
+                Values::Bool(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
+                Values::Text(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
+            })
+        };
+        blocks.map(one).collect()
     }
+}
+
+/// A value on its way to its part.
+enum One {
+    F32(f32),
+    F64(f64),
+    I64(i64),
+    Bool(bool),
+    Text(Box<str>),
+}
+
+/// Whether a written value stands for a missing number.
+pub(super) fn is_missing(text: &[u8]) -> bool {
+    text.is_empty() || [&b"nan"[..], b"na", b"null"].iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// An answer to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     /// One row of scores per row asked.
-    pub scores: &'a Tensor,
+    pub scores: &'a Block,
     /// Whether a score is a list even if it holds one number.
     pub list: bool,
     /// A label per row, for classifiers.
-    pub labels: Option<&'a [f32]>,
+    pub labels: Option<&'a Block>,
+    /// What else is answered, by name.
+    pub extras: &'a [(Box<str>, Block)],
 }
 
 /// A format for answers.
@@ -254,17 +476,32 @@ impl Accept {
 }
 
 /// Appends the shortest decimal that reads back as `value`.
-pub(super) fn write_number(out: &mut Vec<u8>, value: f32) {
+pub(super) fn write_number(out: &mut Vec<u8>, value: impl serde::Serialize) {
     // Writing a number to a vector cannot fail; a finite one is always legal JSON.
     let _ = serde_json::to_writer(out, &value);
 }
 
+/// Appends one value of a block as JSON has it, by its place among all.
+pub(super) fn write_value(out: &mut Vec<u8>, block: &Block, at: usize) {
+    let written = match block {
+        Block::F32(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
+        Block::F64(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
+        Block::I64(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
+        Block::Bool(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
+        Block::Text(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
+    };
+    // Writing to a vector cannot fail.
+    let _ = written;
+}
+
 /// Appends a label: whole numbers without a fraction.
-pub(super) fn write_label(out: &mut Vec<u8>, value: f32) {
-    #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^24 here")]
-    if value.fract() == 0.0 && value.abs() < 16_777_216.0 {
-        let _ = serde_json::to_writer(out, &(value as i32));
-    } else {
-        write_number(out, value);
+#[expect(clippy::cast_possible_truncation, reason = "whole and below 2^24 here")]
+pub(super) fn write_label(out: &mut Vec<u8>, labels: &Block, row: usize) {
+    match labels {
+        Block::F32(tensor) => match tensor.values().get(row) {
+            Some(&value) if value.fract() == 0.0 && value.abs() < 16_777_216.0 => write_number(out, value as i32),
+            _ => write_value(out, labels, row),
+        },
+        _ => write_value(out, labels, row),
     }
 }

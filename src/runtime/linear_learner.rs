@@ -9,12 +9,12 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use super::prepared::{Reader, Writer};
-use super::{Format, Model, Output, Prepared, Schema, Summary};
+use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::artifact::{Limits, stored_zip};
 use crate::codec::pull::{Json, Next, Pull};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
-use crate::tensor::Tensor;
+use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "linear-learner", recognises, prepare, load };
 
@@ -120,7 +120,7 @@ impl LinearLearner {
         if outputs == 0 || weights.len() != (features + 1) * outputs {
             return Err(Error::new(Kind::Internal, "a prepared form is damaged (its weights); run `rookery verify` on the database"));
         }
-        let schema = Schema { features, outputs, spread: outputs, names: Vec::new(), absent: 0.0, missing: false };
+        let schema = Schema { absent: 0.0, missing: false, ..Schema::matrix(ValueKind::F32, features, outputs) };
         Ok(Self { link, outputs, threshold, labels, schema, weights })
     }
 }
@@ -130,7 +130,36 @@ impl Model for LinearLearner {
         &self.schema
     }
 
-    fn raw(&self, input: &Tensor) -> Result<Tensor> {
+    fn raw(&self, input: &[Block]) -> Result<Block> {
+        self.linear(f32s(input)?).map(Block::F32)
+    }
+
+    fn predict(&self, input: &[Block]) -> Result<Output> {
+        let mut scores = self.linear(f32s(input)?)?;
+        for row in scores.values_mut().chunks_exact_mut(self.outputs) {
+            match self.link {
+                Link::Identity => {}
+                Link::Logistic => row.iter_mut().for_each(|x| *x = 1.0 / (1.0 + (-*x).exp())),
+                Link::Softmax => softmax(row),
+            }
+        }
+        let labels = self.labels.then(|| scores.iter().map(|row| self.label(row)).collect());
+        let labels = labels.and_then(|labels| Tensor::new(1, labels)).map(Block::F32);
+        Ok(Output { labels, ..Output::scores(scores, self.outputs > 1) })
+    }
+
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.weights.capacity() * 4
+    }
+
+    fn cost(&self, rows: usize) -> u64 {
+        (self.weights.len() * rows) as u64
+    }
+}
+
+impl LinearLearner {
+    /// `x·w + b`, added in column order in `f32`.
+    fn linear(&self, input: &Tensor) -> Result<Tensor> {
         let (slopes, biases) = self.weights.split_at(self.weights.len() - self.outputs);
         let mut scores = vec![0.0f32; input.rows() * self.outputs];
         for (row, out) in input.iter().zip(scores.chunks_exact_mut(self.outputs)) {
@@ -146,29 +175,6 @@ impl Model for LinearLearner {
         Tensor::new(self.outputs, scores).ok_or_else(|| Error::new(Kind::Internal, "scores are no whole rows"))
     }
 
-    fn predict(&self, input: &Tensor) -> Result<Output> {
-        let mut scores = self.raw(input)?;
-        for row in scores.values_mut().chunks_exact_mut(self.outputs) {
-            match self.link {
-                Link::Identity => {}
-                Link::Logistic => row.iter_mut().for_each(|x| *x = 1.0 / (1.0 + (-*x).exp())),
-                Link::Softmax => softmax(row),
-            }
-        }
-        let labels = self.labels.then(|| scores.iter().map(|row| self.label(row)).collect());
-        Ok(Output { scores, list: self.outputs > 1, labels })
-    }
-
-    fn weight(&self) -> usize {
-        size_of::<Self>() + self.weights.capacity() * 4
-    }
-
-    fn cost(&self, rows: usize) -> u64 {
-        (self.weights.len() * rows) as u64
-    }
-}
-
-impl LinearLearner {
     #[expect(clippy::cast_precision_loss, reason = "class numbers are far below 2^24")]
     fn label(&self, row: &[f32]) -> f32 {
         if let [score] = row {

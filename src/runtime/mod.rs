@@ -14,11 +14,13 @@ mod xgboost;
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 use crate::artifact::{Artifact, Member};
-use crate::error::{Error, Result};
+use crate::codec::payload::{Answer, Expect};
+use crate::error::{Error, Kind, Result};
 use crate::names::shown;
-use crate::tensor::Tensor;
+use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
 const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT];
@@ -27,16 +29,28 @@ const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT];
 pub trait Model: Send + Sync + std::fmt::Debug {
     /// What rows it takes.
     fn schema(&self) -> &Schema;
-    /// Answers every row of `input`, which has the schema's width.
+    /// Answers every row of `input`: one block for each of the schema's parts, of its kind and width, all equally long.
     ///
     /// # Errors
-    /// [`Kind::Model`](crate::error::Kind::Model) when it cannot answer.
-    fn predict(&self, input: &Tensor) -> Result<Output>;
+    /// [`Kind::Model`] when it cannot answer.
+    fn predict(&self, input: &[Block]) -> Result<Output>;
     /// The numbers before the last transform: margins, linear scores.
     ///
     /// # Errors
-    /// As [`Model::predict`].
-    fn raw(&self, input: &Tensor) -> Result<Tensor>;
+    /// As [`Model::predict`], and [`Kind::Validation`] for a model that has no such numbers.
+    fn raw(&self, input: &[Block]) -> Result<Block> {
+        let _ = input;
+        Err(Error::invalid("this model has no raw score"))
+    }
+    /// How much each column and, last, the bias adds to each raw score (exact SHAP values): per row, for each output
+    /// `features + 1` numbers.
+    ///
+    /// # Errors
+    /// As [`Model::raw`].
+    fn explain(&self, input: &[Block]) -> Result<Block> {
+        let _ = input;
+        Err(Error::invalid("this model cannot explain its answers; tree models can"))
+    }
     /// Bytes it holds in memory, all included.
     fn weight(&self) -> usize;
     /// About how long `rows` rows take, in nanoseconds, so that long work leaves the thread that accepts requests.
@@ -46,7 +60,9 @@ pub trait Model: Send + Sync + std::fmt::Debug {
 /// What rows a model takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schema {
-    /// Columns.
+    /// The blocks it takes, in order; nearly every model takes one.
+    pub parts: SmallVec<[Part; 1]>,
+    /// Columns of all parts together.
     pub features: usize,
     /// Numbers answered per row.
     pub outputs: usize,
@@ -60,15 +76,66 @@ pub struct Schema {
     pub missing: bool,
 }
 
+impl Schema {
+    /// What a payload must hold, at most `cells` values of it.
+    pub fn expect(&self, cells: usize) -> Expect<'_> {
+        let Self { parts, features, names, absent, missing, .. } = self;
+        Expect { parts, features: *features, names, absent: *absent, missing: *missing, cells }
+    }
+
+    /// The schema of a model that takes one matrix of `kind` and answers `outputs` numbers, where a missing value and
+    /// what a sparse row leaves out are NaN.
+    pub fn matrix(kind: ValueKind, features: usize, outputs: usize) -> Self {
+        let part = Part { name: Box::default(), kind, columns: features };
+        Self { parts: smallvec![part], features, outputs, spread: outputs, names: Vec::new(), absent: f32::NAN, missing: true }
+    }
+}
+
+/// The one matrix of 32-bit numbers that `input` is.
+///
+/// # Errors
+/// When it is something else: a mistake of the caller in this crate.
+pub fn f32s(input: &[Block]) -> Result<&Tensor> {
+    match input {
+        [Block::F32(tensor)] => Ok(tensor),
+        _ => Err(Error::new(Kind::Internal, "a model of 32-bit numbers was handed something else")),
+    }
+}
+
+/// The one matrix of 64-bit numbers that `input` is.
+///
+/// # Errors
+/// As [`f32s`].
+pub fn f64s(input: &[Block]) -> Result<&Tensor<f64>> {
+    match input {
+        [Block::F64(tensor)] => Ok(tensor),
+        _ => Err(Error::new(Kind::Internal, "a model of 64-bit numbers was handed something else")),
+    }
+}
+
 /// What a model answers for rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// One row per input row.
-    pub scores: Tensor,
+    pub scores: Block,
     /// Whether a row's score is a list even if it holds one number.
     pub list: bool,
-    /// The label of each row, for classifiers.
-    pub labels: Option<Vec<f32>>,
+    /// The label of each row, for classifiers: one column.
+    pub labels: Option<Block>,
+    /// What else a graph answers, by its own names.
+    pub extras: Vec<(Box<str>, Block)>,
+}
+
+impl Output {
+    /// As it is encoded.
+    pub fn answer(&self) -> Answer<'_> {
+        Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras: &self.extras }
+    }
+
+    /// An answer of scores alone.
+    pub fn scores(scores: impl Into<Block>, list: bool) -> Self {
+        Self { scores: scores.into(), list, labels: None, extras: Vec::new() }
+    }
 }
 
 /// What is known of a model without loading it; shown to users and kept beside its version.
@@ -115,7 +182,7 @@ struct Format {
 /// Checks an artifact and makes its prepared form.
 ///
 /// # Errors
-/// [`Kind::Validation`](crate::error::Kind::Validation) naming the member and the reason.
+/// [`Kind::Validation`] naming the member and the reason.
 pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
     let known: Vec<(&Member, &Format)> = artifact
         .members()
@@ -154,7 +221,6 @@ fn unknown(artifact: &Artifact) -> Error {
 /// When the form is damaged or of a format this build does not know.
 pub fn load(format: &str, source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
     let known = FORMATS.iter().find(|known| known.name == format);
-    let known =
-        known.ok_or_else(|| Error::new(crate::error::Kind::Internal, format!("this build cannot load models of format `{format}`")))?;
+    let known = known.ok_or_else(|| Error::new(Kind::Internal, format!("this build cannot load models of format `{format}`")))?;
     (known.load)(source, length)
 }

@@ -18,7 +18,7 @@ use super::endpoints::{Stage, Variant};
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::cache::{Join, Lease};
-use crate::codec::payload::{Accept, Answer, Expect, decode};
+use crate::codec::payload::{Accept, decode};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
@@ -392,18 +392,10 @@ fn estimate(ready: &[Ready], body: usize) -> u64 {
 
 fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], accept: Accept) -> Result<Vec<u8>> {
     let Some((_, first)) = ready.first() else { return Err(Error::new(Kind::Internal, "a pipeline has no stage")) };
-    let schema = first.schema();
-    let expect = Expect {
-        features: schema.features,
-        names: &schema.names,
-        absent: schema.absent,
-        missing: schema.missing,
-        cells: pipeline::CELLS_MAX,
-    };
-    let input = decode(content_type, body, &expect)?;
+    let input = decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))?;
     let stages: Stages<(&str, &dyn Model)> = ready.iter().map(|(target, model)| (target.path.as_str(), &***model)).collect();
     let output = pipeline::run(&stages, input)?;
-    Ok(accept.encode(&Answer { scores: &output.scores, list: output.list, labels: output.labels.as_deref() }))
+    Ok(accept.encode(&output.answer()))
 }
 
 /// Runs `work` on the blocking pool.

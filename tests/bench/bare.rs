@@ -8,25 +8,16 @@ use std::sync::Arc;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use rookery::artifact::{Artifact, Limits};
-use rookery::codec::payload::{Accept, Answer, Expect, decode};
+use rookery::codec::payload::{Accept, decode};
 use rookery::runtime::{self, Model, pipeline};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 async fn predict(body: web::Bytes, model: web::Data<Arc<dyn Model>>) -> HttpResponse {
-    let schema = model.schema();
-    let expect = Expect {
-        features: schema.features,
-        names: &schema.names,
-        absent: schema.absent,
-        missing: schema.missing,
-        cells: pipeline::CELLS_MAX,
-    };
-    let input = decode(Some("text/csv"), &body, &expect).unwrap();
+    let input = decode(Some("text/csv"), &body, &model.schema().expect(pipeline::CELLS_MAX)).unwrap();
     let output = pipeline::run(&[("bare", model.get_ref().as_ref())], input).unwrap();
-    let answer = Answer { scores: &output.scores, list: output.list, labels: output.labels.as_deref() };
-    HttpResponse::Ok().content_type("application/json").body(Accept::Json.encode(&answer))
+    HttpResponse::Ok().content_type("application/json").body(Accept::Json.encode(&output.answer()))
 }
 
 #[actix_web::main]

@@ -50,11 +50,11 @@ fn load(bytes: &[u8]) -> (runtime::Summary, Box<dyn Model>) {
 fn walk(model: &str, rows: &str) {
     let (summary, model) = load(&std::fs::read(model).unwrap());
     let values: Vec<f32> = std::fs::read(rows).unwrap().chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect();
-    let all = Tensor::new(summary.features, values.clone()).unwrap();
-    let one = Tensor::new(summary.features, values[..summary.features].to_vec()).unwrap();
+    let all = [Tensor::new(summary.features, values.clone()).unwrap().into()];
+    let one = [Tensor::new(summary.features, values[..summary.features].to_vec()).unwrap().into()];
     let batch = median(200, || drop(black_box(model.predict(black_box(&all)).unwrap())));
     let single = median(20_000, || drop(black_box(model.predict(black_box(&one)).unwrap())));
-    println!("{}", json!({ "rows": all.rows(), "batch_us": batch, "single_us": single }));
+    println!("{}", json!({ "rows": all[0].rows(), "batch_us": batch, "single_us": single }));
 }
 
 fn policy() {

@@ -40,7 +40,7 @@ impl Sample {
         let prepared = runtime::prepare(&artifact).unwrap();
         let model = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
         let row: Vec<f32> = HOUSE.split(',').map(|cell| cell.parse().unwrap()).collect();
-        let score = model.predict(&Tensor::new(row.len(), row).unwrap()).unwrap().scores.values()[0];
+        let score = model.predict(&[Tensor::new(row.len(), row).unwrap().into()]).unwrap().scores.f32s().unwrap().values()[0];
         let version = version_of(&bytes);
         Self { bytes, version, score, weight: prepared.summary.weight as u64 }
     }

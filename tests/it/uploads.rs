@@ -60,9 +60,9 @@ fn answers(prepared: &Prepared) -> bool {
         if value.is_nan() && !model.schema().missing {
             continue;
         }
-        let input = Tensor::new(features, vec![value; features * 2]).unwrap();
-        if let Ok(output) = pipeline::run(&[("hostile", model.as_ref())], input) {
-            assert!(output.scores.values().iter().all(|score| score.is_finite()));
+        let input = [Tensor::new(features, vec![value; features * 2]).unwrap().into()];
+        if let Ok(output) = pipeline::run(&[("hostile", model.as_ref())], input.into()) {
+            assert!(output.scores.not_finite().is_none());
             any = true;
         }
     }

@@ -59,7 +59,9 @@ fn every_fixture_answers_as_the_library_did() {
             let model = loaded(&prepared);
             assert_eq!(model.weight(), prepared.summary.weight, "{name}: the weight announced is not the weight");
             let rows = Tensor::new(expected["features"].as_u64().unwrap() as usize, numbers(&expected["rows"])).unwrap();
-            let margins = model.raw(&rows).unwrap();
+            let input = [rows.clone().into()];
+            let margins = model.raw(&input).unwrap();
+            let margins = margins.f32s().unwrap();
             let wanted = numbers(&expected["margin"]);
             let off = margins.values().iter().zip(&wanted).filter(|(found, wanted)| found.to_bits() != wanted.to_bits()).count();
             if off > 0 || margins.values().len() != wanted.len() {
@@ -67,19 +69,22 @@ fn every_fixture_answers_as_the_library_did() {
                 failures.push(format!("{name}: {off} of {} margins differ, {found:?} for {wanted:?}", margins.values().len()));
                 continue;
             }
-            let answer = model.predict(&rows).unwrap();
+            let answer = model.predict(&input).unwrap();
             let wanted = numbers(&expected["predict"]);
-            assert_eq!(answer.scores.values().len(), wanted.len(), "{name}");
-            for (found, wanted) in answer.scores.values().iter().zip(&wanted) {
+            assert_eq!(answer.scores.f32s().unwrap().values().len(), wanted.len(), "{name}");
+            for (found, wanted) in answer.scores.f32s().unwrap().values().iter().zip(&wanted) {
                 if (found - wanted).abs() > RELATIVE * wanted.abs() {
                     failures.push(format!("{name}: answers {found:?} for {wanted:?}"));
                     break;
                 }
             }
             // One row at a time takes the other walk and must give the same bits.
-            for (row, batch) in rows.iter().zip(answer.scores.iter()) {
-                let one = model.predict(&Tensor::new(rows.columns(), row.to_vec()).unwrap()).unwrap();
-                assert!(one.scores.values().iter().zip(batch).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}: single and batch differ");
+            for (row, batch) in rows.iter().zip(answer.scores.f32s().unwrap().iter()) {
+                let one = model.predict(&[Tensor::new(rows.columns(), row.to_vec()).unwrap().into()]).unwrap();
+                assert!(
+                    one.scores.f32s().unwrap().values().iter().zip(batch).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{name}: single and batch differ"
+                );
             }
         }
     }
@@ -130,10 +135,10 @@ fn every_flipped_byte_is_refused_or_answers_finite_numbers() {
                 let model = loaded(&prepared);
                 let columns = prepared.summary.features;
                 for value in [f32::NAN, -1e30, 0.0, 0.7, 1e30] {
-                    let input = Tensor::new(columns, vec![value; columns]).unwrap();
+                    let input = [Tensor::new(columns, vec![value; columns]).unwrap().into()];
                     // The pipeline is what callers reach; it lets no NaN out.
-                    if let Ok(output) = runtime::pipeline::run(&[("flipped", model.as_ref())], input) {
-                        assert!(output.scores.values().iter().all(|score| score.is_finite()));
+                    if let Ok(output) = runtime::pipeline::run(&[("flipped", model.as_ref())], input.into()) {
+                        assert!(output.scores.not_finite().is_none());
                         answered += 1;
                     }
                 }

@@ -15,11 +15,11 @@ use self::document::{Booster, Document, RawTree};
 use self::objective::Objective;
 use super::prepared::{Reader, Writer};
 use super::trees::{Builder, Ensemble, Split, TreeNode};
-use super::{Format, Model, Output, Prepared, Schema, Summary};
+use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::codec::pull::Json;
 use crate::codec::ubjson::Ubjson;
 use crate::error::{Error, Kind, Result};
-use crate::tensor::Tensor;
+use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "xgboost", recognises, prepare, load };
 
@@ -173,7 +173,7 @@ impl XgBoost {
     fn new(head: Head, learner: Learner) -> Self {
         let Head { objective, features, groups, names, base, linear: _ } = head;
         let outputs = objective.outputs(groups);
-        let schema = Schema { features, outputs, spread: groups, names, absent: f32::NAN, missing: true };
+        let schema = Schema { spread: groups, names, ..Schema::matrix(ValueKind::F32, features, outputs) };
         Self { objective, groups, schema, base, learner }
     }
 
@@ -216,13 +216,14 @@ impl Model for XgBoost {
         &self.schema
     }
 
-    fn raw(&self, input: &Tensor) -> Result<Tensor> {
-        let margins = self.margins(input)?;
-        Tensor::new(self.groups, margins).ok_or_else(|| Error::new(Kind::Internal, "margins are no whole rows"))
+    fn raw(&self, input: &[Block]) -> Result<Block> {
+        let margins = self.margins(f32s(input)?)?;
+        let margins = Tensor::new(self.groups, margins).ok_or_else(|| Error::new(Kind::Internal, "margins are no whole rows"))?;
+        Ok(margins.into())
     }
 
-    fn predict(&self, input: &Tensor) -> Result<Output> {
-        let margins = self.margins(input)?;
+    fn predict(&self, input: &[Block]) -> Result<Output> {
+        let margins = self.margins(f32s(input)?)?;
         self.objective.answer(margins, self.groups)
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Output;
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
-use crate::tensor::Tensor;
+use crate::tensor::{Block, Tensor};
 
 /// Objectives that treat numbers alike are one here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +113,10 @@ impl Objective {
                 (width, list) = (1, false);
             }
         }
-        let scores = Tensor::new(width, margins).ok_or_else(|| Error::new(Kind::Internal, "margins are no whole rows"))?;
-        Ok(Output { scores, list, labels })
+        let rows = || Error::new(Kind::Internal, "margins are no whole rows");
+        let scores = Tensor::new(width, margins).ok_or_else(rows)?.into();
+        let labels = labels.map(|labels| Tensor::new(1, labels).ok_or_else(rows)).transpose()?.map(Block::F32);
+        Ok(Output { scores, list, labels, extras: Vec::new() })
     }
 }
 

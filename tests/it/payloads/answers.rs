@@ -170,13 +170,13 @@ fn linear_learners_answer_as_their_weights_say() {
         // The sums are f32, one column after the other: the same bits.
         let prepared = runtime::prepare(&Artifact::read(bytes.as_slice(), Limits::default()).unwrap()).unwrap();
         let model = runtime::load("linear-learner", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
-        let rows = Tensor::new(expected["features"].as_u64().unwrap() as usize, flat(&expected["rows"])).unwrap();
-        assert_eq!(bits(model.raw(&rows).unwrap().values()), bits(&flat(&expected["raw"])), "{name}");
+        let rows = [Tensor::new(expected["features"].as_u64().unwrap() as usize, flat(&expected["rows"])).unwrap().into()];
+        assert_eq!(bits(model.raw(&rows).unwrap().f32s().unwrap().values()), bits(&flat(&expected["raw"])), "{name}");
         assert_eq!(model.weight(), prepared.summary.weight, "{name}");
         let wanted = flat(&expected["predict"]);
         let here = model.predict(&rows).unwrap();
         round_trips(&server, name, &expected, |place, said| {
-            assert_eq!(bits(&said.scores), bits(here.scores.values()), "{place}: what was computed is not what was sent");
+            assert_eq!(bits(&said.scores), bits(here.scores.f32s().unwrap().values()), "{place}: what was computed is not what was sent");
             for (found, wanted) in said.scores.iter().zip(&wanted) {
                 assert!((found - wanted).abs() <= 1e-6 * wanted.abs(), "{place}: {found:?} for {wanted:?}");
             }
@@ -184,7 +184,7 @@ fn linear_learners_answer_as_their_weights_say() {
             assert_eq!(said.labels.clone().map(Value::from).unwrap_or_default(), expected["labels"], "{place}");
         });
         // What a sparse row leaves out is 0 to a linear model.
-        let columns = rows.columns();
+        let columns = rows[0].columns();
         let zeros = ask_as(&server, name, "text/csv", vec!["0"; columns].join(",")).expect(200).body;
         all_answer(&server, name, "text/libsvm", &zeros, &["1"]);
         all_answer(&server, name, "application/json", &zeros, &[r#"[{"data":{"features":{"keys":[],"values":[]}}}]"#]);

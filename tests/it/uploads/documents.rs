@@ -96,7 +96,7 @@ fn binary(value: &Value) -> Vec<u8> {
 
 fn score(prepared: &Prepared, row: &[f32]) -> f32 {
     let model = runtime::load("xgboost", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
-    model.predict(&Tensor::new(row.len(), row.to_vec()).unwrap()).unwrap().scores.values()[0]
+    model.predict(&[Tensor::new(row.len(), row.to_vec()).unwrap().into()]).unwrap().scores.f32s().unwrap().values()[0]
 }
 
 #[test]
