@@ -117,7 +117,7 @@ fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
 fn cell(json: &mut Json<'_>, rows: &mut Rows<'_>, take: impl FnOnce(&mut Rows<'_>, Cell<'_>) -> Result<()>) -> Result<()> {
     match json.peek()? {
         Next::Number => take(rows, Cell::Bare(json.number_text()?)),
-        Next::String => take(rows, Cell::Quoted(&json.string()?)),
+        Next::String => take(rows, Cell::Text(&json.string()?)),
         Next::Bool => take(rows, Cell::Bool(json.boolean()?)),
         Next::Null => {
             json.null()?;
@@ -133,7 +133,7 @@ fn named(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     let mut places: Vec<Option<Json<'_>>> = vec![None; names.len()];
     json.object(|json, key| {
         let Some(at) = names.iter().position(|name| **name == *key) else {
-            return Err(json.fail(format_args!("`{}` is no column of the model", shown(key))));
+            return Err(json.fail(format_args!("a row has neither `features` nor `data`, and `{}` is no column of the model", shown(key))));
         };
         if places.get_mut(at).is_some_and(|place| place.replace(json.clone()).is_some()) {
             return Err(json.fail(format_args!("`{}` stands twice", shown(key))));

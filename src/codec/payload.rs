@@ -35,8 +35,10 @@ pub enum Cell<'a> {
     Missing,
     /// Characters without quotes: a number, or text where text is taken.
     Bare(&'a str),
-    /// Quoted text.
+    /// Characters in quotes where quotes say nothing of the type, as in CSV.
     Quoted(&'a str),
+    /// Text, and nothing else.
+    Text(&'a str),
     /// True or false.
     Bool(bool),
     /// A number that was never written.
@@ -92,6 +94,8 @@ pub struct Rows<'a> {
     filling: Filling,
     row: usize,
     column: usize,
+    /// Whether it is a sparse row's value that is read: places are named by feature then.
+    sparse: bool,
 }
 
 /// What the values go to.
@@ -126,7 +130,7 @@ impl<'a> Rows<'a> {
             };
             Filling::Parts(expect.parts.iter().map(one).collect())
         };
-        Self { expect, filling, row: 0, column: 0 }
+        Self { expect, filling, row: 0, column: 0, sparse: false }
     }
 
     /// The columns of every row.
@@ -236,12 +240,14 @@ impl<'a> Rows<'a> {
             Cell::Missing => "",
             Cell::Bare(text) | Cell::Quoted(text) => text,
             Cell::Bool(_) => return Err(self.refuse("is true or false, no number")),
+            Cell::Text(_) => return Err(self.refuse("is text, no number")),
         };
         if is_missing(text.as_bytes()) {
+            let what = if text.is_empty() { "empty" } else { "no number" };
             return if self.expect.missing {
                 Ok(T::from(f32::NAN))
             } else {
-                Err(self.refuse("is empty; this model takes no missing values"))
+                Err(self.refuse(format_args!("is {what}; this model takes no missing values")))
             };
         }
         match read(text.as_bytes()) {
@@ -265,6 +271,7 @@ impl<'a> Rows<'a> {
             Cell::F64(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
             Cell::F64(value) => Err(no(&value.to_string())),
             Cell::Bool(value) => Ok(i64::from(value)),
+            Cell::Text(text) => Err(no(text)),
             Cell::Missing => Err(self.refuse("is empty; this column takes whole numbers")),
         }
     }
@@ -280,7 +287,7 @@ impl<'a> Rows<'a> {
 
     fn text(&self, cell: Cell<'_>) -> Result<Box<str>> {
         match cell {
-            Cell::Bare(text) | Cell::Quoted(text) => Ok(text.into()),
+            Cell::Bare(text) | Cell::Quoted(text) | Cell::Text(text) => Ok(text.into()),
             // What scikit-learn's encoders and imputers take a missing text for.
             Cell::Missing => Ok("".into()),
             Cell::Bool(_) | Cell::F64(_) => Err(self.refuse("is no text; this column takes text")),
@@ -344,16 +351,15 @@ impl<'a> Rows<'a> {
             return Err(Error::invalid(format!("row {} sets feature {column}; the model's are 0 to {}", self.row, features - 1)));
         }
         let at = (self.row - 1) * features + column;
-        // Messages name the place by row and column, as for dense rows.
         let row = std::mem::replace(&mut self.row, at / features);
-        self.column = column;
+        (self.column, self.sparse) = (column, true);
         let wide = if self.dense() {
             let value = self.number(cell, read_f32, |wide| wide as f32).and_then(|value| self.finite(value, |value| value.is_infinite()));
             value.map(f64::from)
         } else {
             self.number(cell, read_f64, |wide| wide).and_then(|value| self.finite(value, |value| value.is_infinite()))
         };
-        (self.row, self.column) = (row, 0);
+        (self.row, self.column, self.sparse) = (row, 0, false);
         let wide = wide?;
         match &mut self.filling {
             Filling::Dense(values) => values.get_mut(at).map(|place| *place = wide as f32),
@@ -368,6 +374,9 @@ impl<'a> Rows<'a> {
     /// Refuses the value that comes next: "row 2, column 3 (`LOT_ACRES`) …".
     pub fn refuse(&self, why: impl std::fmt::Display) -> Error {
         let name = self.expect.names.get(self.column).map(|name| format!(" (`{}`)", shown(name))).unwrap_or_default();
+        if self.sparse {
+            return Error::invalid(format!("row {}, feature {}{name} {why}", self.row + 1, self.column));
+        }
         Error::invalid(format!("row {}, column {}{name} {why}", self.row + 1, self.column + 1))
     }
 
