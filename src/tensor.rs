@@ -68,6 +68,12 @@ impl<T: Clone> Tensor<T> {
         }
         (count > 0).then_some(Self { columns: count, rows: self.rows, values })
     }
+
+    /// The rows from `start`, `count` of them; `None` when there are not as many.
+    pub fn slice_rows(&self, start: usize, count: usize) -> Option<Self> {
+        let values = self.values.get(start * self.columns..start.checked_add(count)? * self.columns)?;
+        Some(Self { columns: self.columns, rows: count, values: values.to_vec() })
+    }
 }
 
 /// The type of a block's values.
@@ -177,6 +183,17 @@ impl Block {
             Self::I64(tensor) => Self::I64(tensor.slice(start, count)?),
             Self::Bool(tensor) => Self::Bool(tensor.slice(start, count)?),
             Self::Text(tensor) => Self::Text(tensor.slice(start, count)?),
+        })
+    }
+
+    /// The rows from `start`, `count` of them.
+    pub fn slice_rows(&self, start: usize, count: usize) -> Option<Self> {
+        Some(match self {
+            Self::F32(tensor) => Self::F32(tensor.slice_rows(start, count)?),
+            Self::F64(tensor) => Self::F64(tensor.slice_rows(start, count)?),
+            Self::I64(tensor) => Self::I64(tensor.slice_rows(start, count)?),
+            Self::Bool(tensor) => Self::Bool(tensor.slice_rows(start, count)?),
+            Self::Text(tensor) => Self::Text(tensor.slice_rows(start, count)?),
         })
     }
 

@@ -64,6 +64,20 @@ impl Args for Stages {
                     .action(clap::ArgAction::Append)
                     .help("A stage that runs the model the caller names under this prefix"),
             )
+            .arg(
+                clap::Arg::new("postprocess")
+                    .long("postprocess")
+                    .value_name("JSON")
+                    .action(clap::ArgAction::Append)
+                    .help("A stage that works on the scores before it, such as {\"labels\":[\"no\",\"yes\"],\"round\":3}"),
+            )
+            .arg(
+                clap::Arg::new("output")
+                    .long("output")
+                    .value_name("WORDS")
+                    .action(clap::ArgAction::Append)
+                    .help("What the stage before it shows, such as predicted_label,probability"),
+            )
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -73,15 +87,30 @@ impl Args for Stages {
 
 impl FromArgMatches for Stages {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
-        let mut found: Vec<(usize, Value)> = Vec::new();
-        for (flag, key) in [("stage", "model"), ("prefix", "prefix")] {
+        let usage = |text: &str| clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"));
+        let mut found: Vec<(usize, &str, Value)> = Vec::new();
+        for (flag, key) in [("stage", "model"), ("prefix", "prefix"), ("postprocess", "postprocess"), ("output", "output")] {
             let values = matches.get_many::<String>(flag).into_iter().flatten();
             for (at, value) in matches.indices_of(flag).into_iter().flatten().zip(values) {
-                found.push((at, json!({ key: value })));
+                let value = match flag {
+                    "postprocess" => serde_json::from_str(value).map_err(|error| usage(&format!("--postprocess is no JSON: {error}")))?,
+                    "output" => value.split(',').map(str::trim).collect(),
+                    _ => Value::from(value.as_str()),
+                };
+                found.push((at, key, value));
             }
         }
-        found.sort_by_key(|(at, _)| *at);
-        Ok(Self(found.into_iter().map(|(_, stage)| stage).collect()))
+        found.sort_by_key(|(at, ..)| *at);
+        let mut stages: Vec<Value> = Vec::new();
+        for (_, key, value) in found {
+            if key == "output" {
+                let stage = stages.last_mut().and_then(Value::as_object_mut);
+                stage.ok_or_else(|| usage("--output comes after the --stage or --prefix it belongs to"))?.insert(key.to_owned(), value);
+            } else {
+                stages.push(json!({ key: value }));
+            }
+        }
+        Ok(Self(stages))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
@@ -150,6 +179,9 @@ pub(super) struct Invoke {
     /// What the answer is to be.
     #[arg(long, default_value = "application/json")]
     accept: String,
+    /// Say beside each answer what every column adds to it (tree models).
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -171,6 +203,9 @@ impl Invoke {
         }
         if let Some(variant) = &self.target_variant {
             headers.push(("x-amzn-sagemaker-target-variant", variant));
+        }
+        if self.explain {
+            headers.push(("x-amzn-sagemaker-enable-explanations", "`true`"));
         }
         let answer = self
             .server

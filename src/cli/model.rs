@@ -1,15 +1,23 @@
-//! `rookery model …`: the models of a running server.
+//! `rookery model …`: the models of a running server, and what a model file is.
 #![expect(clippy::indexing_slicing, reason = "reading a member of a JSON value never panics: an absent one is null")]
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Body, Server, encoded};
 use super::output;
+use crate::artifact::{Artifact, Limits};
 use crate::error::{Error, Result};
+use crate::runtime;
+use crate::tensor::Part;
+
+/// Column names that `check` shows in a line.
+const NAMES_SHOWN: usize = 20;
 
 /// Models of a running server.
 #[derive(Debug, Subcommand)]
@@ -25,6 +33,11 @@ pub(super) enum ModelVerb {
         new: bool,
         #[command(flatten)]
         server: Server,
+    },
+    /// Say what a model file is and what it takes, or why it would be refused, without a server.
+    Check {
+        /// The artifact.
+        file: PathBuf,
     },
     /// List models.
     List {
@@ -98,6 +111,49 @@ fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) ->
     Ok(())
 }
 
+/// Prepares and loads the file as an upload and a first call would, and says what came of it.
+fn check(file: &Path, as_json: bool) -> Result<()> {
+    let open = File::open(file).map_err(|error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error))?;
+    let started = Instant::now();
+    let prepared = runtime::prepare(&Artifact::read(BufReader::new(open), Limits::default())?)?;
+    let prepare = started.elapsed();
+    let length = prepared.bytes.len() as u64;
+    let started = Instant::now();
+    let model = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), length)?;
+    let load = started.elapsed();
+    let (summary, schema) = (&prepared.summary, model.schema());
+    let millis = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
+    if as_json {
+        output::value(&json!({
+            "format": summary.format, "kind": summary.kind, "library": summary.library, "features": summary.features,
+            "featureNames": summary.names, "inputs": schema.parts.as_slice(), "outputs": summary.outputs, "missingValues": schema.missing,
+            "trees": summary.trees, "memoryBytes": model.weight(), "preparedBytes": length, "prepareMillis": millis(prepare),
+            "loadMillis": millis(load),
+        }));
+        return Ok(());
+    }
+    let mut rows = vec![
+        vec!["format".to_owned(), format!("{} {}", summary.format, summary.kind)],
+        vec!["written by".to_owned(), summary.library.clone().unwrap_or_else(|| "not said".to_owned())],
+        vec!["takes".to_owned(), format!("{} values per row{}", schema.features, if schema.missing { ", missing ones too" } else { "" })],
+    ];
+    if schema.parts.len() > 1 {
+        let one = |part: &Part| vec![String::new(), format!("`{}`: {} of {}", part.name, part.columns, part.kind.word())];
+        rows.extend(schema.parts.iter().map(one));
+    } else if !schema.names.is_empty() {
+        let names: Vec<&str> = schema.names.iter().take(NAMES_SHOWN).map(AsRef::as_ref).collect();
+        let more = if schema.names.len() > NAMES_SHOWN { ", …" } else { "" };
+        rows.push(vec!["columns".to_owned(), format!("{}{more}", names.join(", "))]);
+    }
+    rows.push(vec!["answers".to_owned(), format!("{} values per row", summary.outputs)]);
+    rows.extend(summary.trees.map(|trees| vec!["trees".to_owned(), trees.to_string()]));
+    rows.push(vec!["memory".to_owned(), format!("{} bytes", model.weight())]);
+    rows.push(vec!["prepared in".to_owned(), format!("{} ms, once, at upload", millis(prepare))]);
+    rows.push(vec!["loaded in".to_owned(), format!("{} ms, when first called", millis(load))]);
+    output::table(&["", ""], &rows);
+    Ok(())
+}
+
 fn list(prefix: &str, server: &Server, as_json: bool) -> Result<()> {
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {
@@ -131,6 +187,7 @@ impl ModelVerb {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
         match self {
             Self::Put { path, file, new, server } => put(&path, &file, new, &server, as_json),
+            Self::Check { file } => check(&file, as_json),
             Self::List { prefix, server } => list(&prefix, &server, as_json),
             Self::Show(One { path, server }) => {
                 let mut shown = server.call("GET", &format!("/api/v1/models/{}", encoded(&path)), None)?;

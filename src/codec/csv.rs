@@ -2,8 +2,9 @@
 //!
 //! Knows nothing of models. Next: `payload.rs`, whose rows it fills.
 
+use super::json::write_values;
 use super::number::read_f32;
-use super::payload::{Answer, Cell, Rows, is_missing, write_number, write_value};
+use super::payload::{Answer, Cell, Form, Rows, is_missing, write_number, write_value};
 use crate::error::Result;
 use crate::names::shown;
 use crate::tensor::Block;
@@ -136,35 +137,55 @@ fn not_a_number(text: &[u8], rows: &Rows<'_>) -> crate::error::Error {
     rows.refuse(format_args!("is `{}`, no number; send numbers only, without a header line", shown(found.trim())))
 }
 
-/// One line per row: its scores.
+/// One line per row: its scores, its label or what was selected, as the answer's form has it.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
-    let columns = answer.scores.columns();
-    let mut out = Vec::with_capacity(answer.scores.rows() * columns * 12);
-    if let Block::F32(scores) = answer.scores {
-        for row in scores.iter() {
-            for (at, value) in row.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
+    let rows = answer.scores.rows();
+    let mut out = Vec::with_capacity(rows * answer.scores.columns() * 12);
+    for row in 0..rows {
+        match (answer.form, answer.labels) {
+            (Form::Selected, _) => {
+                for (at, extra) in answer.extras.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    if extra.list {
+                        let mut list = Vec::new();
+                        write_values(&mut list, &extra.block, row, true);
+                        write_text(&mut out, &String::from_utf8_lossy(&list));
+                    } else {
+                        write_row(&mut out, &extra.block, row);
+                    }
                 }
-                write_number(&mut out, *value);
             }
-            out.push(b'\n');
-        }
-        return out;
-    }
-    for row in 0..answer.scores.rows() {
-        for column in 0..columns {
-            if column > 0 {
-                out.push(b',');
-            }
-            match answer.scores {
-                Block::Text(texts) => write_text(&mut out, texts.row(row).get(column).map_or("", AsRef::as_ref)),
-                numbers => write_value(&mut out, numbers, row * columns + column),
-            }
+            (Form::Labels, Some(labels)) => write_row(&mut out, labels, row),
+            _ => write_row(&mut out, answer.scores, row),
         }
         out.push(b'\n');
     }
     out
+}
+
+/// One row of a block, a cell a value.
+fn write_row(out: &mut Vec<u8>, block: &Block, row: usize) {
+    if let Block::F32(values) = block {
+        for (at, value) in values.row(row).iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_number(out, *value);
+        }
+        return;
+    }
+    let columns = block.columns();
+    for column in 0..columns {
+        if column > 0 {
+            out.push(b',');
+        }
+        match block {
+            Block::Text(texts) => write_text(out, texts.row(row).get(column).map_or("", AsRef::as_ref)),
+            numbers => write_value(out, numbers, row * columns + column),
+        }
+    }
 }
 
 /// A text, in quotes where it holds what ends a cell.

@@ -4,7 +4,7 @@
 //! `{"data":{"features":{"values":[…],"keys":[…],"shape":[…]}}}`. A flat list of numbers is one row. Next:
 //! `payload.rs`.
 
-use super::payload::{Answer, Cell, Rows, write_label, write_number, write_value};
+use super::payload::{Answer, Cell, Form, Rows, write_label, write_number, write_value};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
 use crate::names::shown;
@@ -193,7 +193,7 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
 /// `{"predictions":[{"score":…,"predicted_label":…}]}`
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(32 + answer.scores.rows() * answer.scores.columns() * 24);
-    out.extend_from_slice(b"{\"predictions\":[");
+    out.extend_from_slice(if answer.form == Form::Scores { b"{\"scores\":[" } else { b"{\"predictions\":[" });
     for row in 0..answer.scores.rows() {
         if row > 0 {
             out.push(b',');
@@ -206,24 +206,54 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
 
 /// One row's object.
 pub(super) fn write_row(out: &mut Vec<u8>, answer: &Answer<'_>, row: usize) {
-    out.extend_from_slice(b"{\"score\":");
-    write_values(out, answer.scores, row, answer.list);
-    if let Some(labels) = answer.labels {
-        out.extend_from_slice(b",\"predicted_label\":");
+    out.push(b'{');
+    if matches!(answer.form, Form::Predictions | Form::Scores) {
+        out.extend_from_slice(b"\"score\":");
+        write_values(out, answer.scores, row, answer.list);
+    }
+    if let Some(labels) = answer.labels
+        && answer.form != Form::Selected
+    {
+        out.extend_from_slice(if answer.form == Form::Labels { b"\"predicted_label\":" } else { b",\"predicted_label\":" });
         write_label(out, labels, row);
     }
-    for (name, block) in answer.extras {
-        out.push(b',');
+    for extra in answer.extras {
+        if out.last() != Some(&b'{') {
+            out.push(b',');
+        }
         // Writing text to a vector cannot fail.
-        let _ = serde_json::to_writer(&mut *out, name);
+        let _ = serde_json::to_writer(&mut *out, &extra.name);
         out.push(b':');
-        write_values(out, block, row, block.columns() != 1);
+        if extra.inner > 0 {
+            write_lists(out, &extra.block, row, extra.inner);
+        } else {
+            write_values(out, &extra.block, row, extra.list);
+        }
     }
     out.push(b'}');
 }
 
+/// One row of a block as a list of lists, each `inner` long.
+fn write_lists(out: &mut Vec<u8>, block: &Block, row: usize, inner: usize) {
+    let columns = block.columns();
+    out.push(b'[');
+    for column in 0..columns {
+        if column > 0 {
+            out.push(b',');
+        }
+        if column % inner == 0 {
+            out.push(b'[');
+        }
+        write_value(out, block, row * columns + column);
+        if column % inner == inner - 1 {
+            out.push(b']');
+        }
+    }
+    out.push(b']');
+}
+
 /// One row of a block: a list, or the one value.
-fn write_values(out: &mut Vec<u8>, block: &Block, row: usize, list: bool) {
+pub(super) fn write_values(out: &mut Vec<u8>, block: &Block, row: usize, list: bool) {
     if list {
         out.push(b'[');
     }

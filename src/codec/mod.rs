@@ -11,4 +11,5 @@ mod libsvm;
 pub mod number;
 pub mod payload;
 pub mod pull;
+mod recordio;
 pub mod ubjson;

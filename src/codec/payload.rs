@@ -6,10 +6,12 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::number::{read_f32, read_f64};
-use super::{csv, json, jsonlines, libsvm};
+use super::{csv, json, jsonlines, libsvm, recordio};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
+
+const RECORDIO: &str = "application/x-recordio-protobuf";
 
 /// What rows are expected.
 #[derive(Debug, Clone, Copy)]
@@ -65,11 +67,14 @@ pub fn decode(content_type: Option<&str>, body: &[u8], expect: &Expect<'_>) -> R
         jsonlines::read(body, &mut rows)?;
     } else if is(media, &["text/libsvm", "text/x-libsvm", "libsvm"]) {
         libsvm::read(body, libsvm::Indexing::from_parameters(parameters)?, &mut rows)?;
+    } else if is(media, &[RECORDIO]) {
+        recordio::read(body, &mut rows)?;
     } else {
         return Err(Error::new(
             Kind::Unsupported,
             format!(
-                "content type `{}` cannot be read; send Content-Type text/csv, application/json, application/jsonlines or text/libsvm",
+                "content type `{}` cannot be read; send Content-Type text/csv, application/json, application/jsonlines, text/libsvm or \
+                 application/x-recordio-protobuf",
                 shown(media)
             ),
         ));
@@ -426,7 +431,36 @@ pub struct Answer<'a> {
     /// A label per row, for classifiers.
     pub labels: Option<&'a Block>,
     /// What else is answered, by name.
-    pub extras: &'a [(Box<str>, Block)],
+    pub extras: &'a [Extra],
+    /// In which shape.
+    pub form: Form,
+}
+
+/// Something answered beside the score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extra {
+    /// Its name in the answer.
+    pub name: Box<str>,
+    /// One row per row asked.
+    pub block: Block,
+    /// Whether a row is a list even if it holds one value.
+    pub list: bool,
+    /// How many values each inner list holds, where a row is a list of lists; else 0.
+    pub inner: usize,
+}
+
+/// The shape of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// `{"predictions":[{"score":…,"predicted_label":…}]}`; CSV holds the scores.
+    #[default]
+    Predictions,
+    /// `{"predictions":[{"predicted_label":…}]}`; CSV holds the labels.
+    Labels,
+    /// `{"scores":[{"score":…}]}`; CSV holds the scores.
+    Scores,
+    /// `{"predictions":[{…}]}` of what was selected; CSV holds all of it, lists as one quoted cell.
+    Selected,
 }
 
 /// A format for answers.
@@ -438,6 +472,8 @@ pub enum Accept {
     JsonLines,
     /// One row of scores a line.
     Csv,
+    /// One protobuf record a row.
+    RecordIo,
 }
 
 impl Accept {
@@ -458,10 +494,16 @@ impl Accept {
             if is(media, &["text/csv", "text/*"]) {
                 return Ok(Self::Csv);
             }
+            if is(media, &[RECORDIO]) {
+                return Ok(Self::RecordIo);
+            }
         }
         Err(Error::new(
             Kind::Unsupported,
-            format!("answers cannot be written as `{}`; accept application/json, application/jsonlines or text/csv", shown(header)),
+            format!(
+                "answers cannot be written as `{}`; accept application/json, application/jsonlines, text/csv or {RECORDIO}",
+                shown(header)
+            ),
         ))
     }
 
@@ -471,6 +513,7 @@ impl Accept {
             Self::Json => "application/json",
             Self::JsonLines => "application/jsonlines",
             Self::Csv => "text/csv; charset=utf-8",
+            Self::RecordIo => RECORDIO,
         }
     }
 
@@ -480,6 +523,7 @@ impl Accept {
             Self::Json => json::write(answer),
             Self::JsonLines => jsonlines::write(answer),
             Self::Csv => csv::write(answer),
+            Self::RecordIo => recordio::write(answer),
         }
     }
 }

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::{State, caller, reply};
 use crate::error::{Error, Result};
-use crate::names::hex_digits;
+use crate::names::{hex_digits, shown};
 use crate::service::invoke::{Answered, Call};
 
 const TARGET_MODEL: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-model");
@@ -22,11 +22,11 @@ const VERSION: HeaderName = HeaderName::from_static("x-rookery-model-version");
 const TIMING: HeaderName = HeaderName::from_static("server-timing");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// What AWS has and this server does not; answering as if it were not asked would be wrong.
-const UNSUPPORTED: [HeaderName; 3] = [
+const UNSUPPORTED: [HeaderName; 2] = [
     HeaderName::from_static("x-amzn-sagemaker-target-container-hostname"),
     HeaderName::from_static("x-amzn-sagemaker-inference-component"),
-    HeaderName::from_static("x-amzn-sagemaker-enable-explanations"),
 ];
+const EXPLANATIONS: HeaderName = HeaderName::from_static("x-amzn-sagemaker-enable-explanations");
 /// A body that takes longer than this has its sender identified again.
 const SLOW: Duration = Duration::from_millis(100);
 /// The longest custom attributes, as AWS has it.
@@ -56,6 +56,7 @@ async fn answer(request: &HttpRequest, payload: &mut Payload, state: &State, sta
         target_variant: asked.target_variant,
         content_type: asked.content_type,
         accept: asked.accept,
+        explain: explain(asked.explanations, request.query_string())?,
         body: &body,
         arrived,
     };
@@ -69,6 +70,7 @@ struct Asked<'a> {
     target_variant: Option<&'a str>,
     content_type: Option<&'a str>,
     accept: Option<&'a str>,
+    explanations: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
@@ -81,6 +83,7 @@ impl<'a> Asked<'a> {
                 name if *name == TARGET_VARIANT => &mut asked.target_variant,
                 name if *name == header::CONTENT_TYPE => &mut asked.content_type,
                 name if *name == header::ACCEPT => &mut asked.accept,
+                name if *name == EXPLANATIONS => &mut asked.explanations,
                 name if *name == CUSTOM_ATTRIBUTES => {
                     if caller::visible(name, value)?.len() > ATTRIBUTES_MAX {
                         return Err(Error::invalid(format!("the custom attributes are longer than {ATTRIBUTES_MAX} bytes")));
@@ -98,6 +101,21 @@ impl<'a> Asked<'a> {
         }
         Ok(asked)
     }
+}
+
+/// Whether an explanation is asked for: by AWS's header, a JMESPath literal, or by `?explain=true`.
+fn explain(header: Option<&str>, query: &str) -> Result<bool> {
+    let asked = match header.map(|value| value.trim().trim_matches('`')) {
+        None => None,
+        Some(value) if value.eq_ignore_ascii_case("true") => Some(true),
+        Some(value) if value.eq_ignore_ascii_case("false") => Some(false),
+        Some(value) => {
+            let text = format!("header `{EXPLANATIONS}` is `{}`; only `true` and `false` are taken, no expression", shown(value));
+            return Err(Error::invalid(text));
+        }
+    };
+    let in_query = || query.split('&').any(|pair| matches!(pair, "explain=true" | "explain=1"));
+    Ok(asked.unwrap_or_else(in_query))
 }
 
 fn success(answered: Answered, auth: Duration, started: Instant) -> HttpResponse {

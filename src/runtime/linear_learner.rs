@@ -100,6 +100,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         library: None,
         features,
         outputs,
+        inputs: Vec::new(),
         names: Vec::new(),
         trees: None,
         weight: model.weight(),
@@ -144,8 +145,8 @@ impl Model for LinearLearner {
             }
         }
         let labels = self.labels.then(|| scores.iter().map(|row| self.label(row)).collect());
-        let labels = labels.and_then(|labels| Tensor::new(1, labels)).map(Block::F32);
-        Ok(Output { labels, ..Output::scores(scores, self.outputs > 1) })
+        let labels = labels.and_then(|labels| Tensor::new(1, labels)).map(Block::I64);
+        Ok(Output { labels, probabilities: self.link != Link::Identity, ..Output::scores(scores, self.outputs > 1) })
     }
 
     fn weight(&self) -> usize {
@@ -175,14 +176,11 @@ impl LinearLearner {
         Tensor::new(self.outputs, scores).ok_or_else(|| Error::new(Kind::Internal, "scores are no whole rows"))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "class numbers are far below 2^24")]
-    fn label(&self, row: &[f32]) -> f32 {
+    fn label(&self, row: &[f32]) -> i64 {
         if let [score] = row {
-            return f32::from(u8::from(*score > self.threshold));
+            return i64::from(*score > self.threshold);
         }
-        let best =
-            row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (at, &value)| if value > best.1 { (at, value) } else { best });
-        best.0 as f32
+        (0..).zip(row).fold((0, f32::NEG_INFINITY), |best, (at, &value)| if value > best.1 { (at, value) } else { best }).0
     }
 }
 

@@ -7,17 +7,21 @@
 
 mod linear_learner;
 pub mod pipeline;
+pub mod postprocess;
 pub mod prepared;
+pub mod select;
 pub mod trees;
 mod xgboost;
 
 use std::io::Read;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use crate::artifact::{Artifact, Member};
-use crate::codec::payload::{Answer, Expect};
+pub use crate::codec::payload::Extra;
+use crate::codec::payload::{Answer, Expect, Form};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
@@ -122,19 +126,25 @@ pub struct Output {
     pub list: bool,
     /// The label of each row, for classifiers: one column.
     pub labels: Option<Block>,
-    /// What else a graph answers, by its own names.
-    pub extras: Vec<(Box<str>, Block)>,
+    /// The labels there are, where they are text.
+    pub classes: Option<Arc<[Box<str>]>>,
+    /// Whether the scores are probabilities of the labels.
+    pub probabilities: bool,
+    /// What else is answered, by name.
+    pub extras: Vec<Extra>,
+    /// In which shape it is written.
+    pub form: Form,
 }
 
 impl Output {
     /// As it is encoded.
     pub fn answer(&self) -> Answer<'_> {
-        Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras: &self.extras }
+        Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras: &self.extras, form: self.form }
     }
 
     /// An answer of scores alone.
     pub fn scores(scores: impl Into<Block>, list: bool) -> Self {
-        Self { scores: scores.into(), list, labels: None, extras: Vec::new() }
+        Self { scores: scores.into(), list, labels: None, classes: None, probabilities: false, extras: Vec::new(), form: Form::Predictions }
     }
 }
 
@@ -153,6 +163,9 @@ pub struct Summary {
     pub outputs: usize,
     /// The names of the columns, where it has them.
     pub names: Vec<Box<str>>,
+    /// What it takes, part by part, where that is more than one matrix of numbers.
+    #[serde(default)]
+    pub inputs: Vec<Part>,
     /// Trees, for ensembles.
     pub trees: Option<usize>,
     /// Bytes in memory when loaded.

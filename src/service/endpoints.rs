@@ -3,6 +3,7 @@
 //! Making one asks for the right to read every model it would serve too: otherwise an endpoint of one's own over another
 //! one's prefix would be a way around their policies. Next: `invoke.rs`, which runs them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,18 +11,27 @@ use serde::{Deserialize, Serialize};
 
 use super::Service;
 use crate::authn::Caller;
-use crate::error::{Error, Result};
+use crate::codec::payload::Accept;
+use crate::error::{Error, Kind, Result};
 use crate::metrics::{Lanes, Metrics, VariantMetrics};
 use crate::names::{EndpointName, ModelPath, Prefix};
+use crate::runtime::postprocess::Postprocess;
+use crate::runtime::select::Selected;
 use crate::store::{Read, endpoints as kept, models};
 
 const STAGES_MAX: usize = 15;
 const VARIANTS_MAX: usize = 10;
+/// Variables of AWS's containers that mean something here.
+const INFERENCE_OUTPUT: &str = "SAGEMAKER_INFERENCE_OUTPUT";
+const DEFAULT_ACCEPT: &str = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT";
+/// A container's environment holds at most so many variables of so many bytes, as AWS has it.
+const VARIABLES_MAX: usize = 100;
+const VARIABLE_MAX: usize = 1024;
 /// The variant of an endpoint that names none.
 const ONLY_VARIANT: &str = "AllTraffic";
 
-/// A stage as written: a fixed model, or a prefix whose models the caller names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A stage as written: a fixed model, a prefix whose models the caller names, or a postprocessor.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
     /// The path of a fixed model.
@@ -33,6 +43,17 @@ pub struct StageConfig {
     /// Whether a multi-model stage's models stay in memory after a call.
     #[serde(default, rename = "modelCacheSetting", skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheSetting>,
+    /// What is done to the scores of the stage before, instead of a model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postprocess: Option<Postprocess>,
+    /// What of the model's answer is shown, such as `["predicted_label","probability"]`; before the last stage, the one
+    /// thing that is handed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
+    /// A container's environment. `SAGEMAKER_INFERENCE_OUTPUT` is `output` by another name, and
+    /// `SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT` of the last stage says how answers are written when nobody asks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
 }
 
 /// AWS's `ModelCacheSetting`.
@@ -76,8 +97,22 @@ pub struct EndpointConfig {
 }
 
 /// A stage ready to be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Stage {
+    /// A model.
+    Model {
+        /// Which.
+        source: Source,
+        /// What of its answer is shown or handed on; all of it when empty.
+        selected: Vec<Selected>,
+    },
+    /// What is done to the scores of the stage before.
+    Postprocess(Postprocess),
+}
+
+/// Where a stage's model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
     /// Always the same model.
     Fixed(ModelPath),
     /// The model the caller names under the prefix.
@@ -89,6 +124,16 @@ pub enum Stage {
     },
 }
 
+impl Stage {
+    /// Where its model comes from; a postprocessor has none.
+    pub fn source(&self) -> Option<&Source> {
+        match self {
+            Self::Model { source, .. } => Some(source),
+            Self::Postprocess(_) => None,
+        }
+    }
+}
+
 /// A variant ready to be run.
 #[derive(Debug)]
 pub struct Variant {
@@ -97,7 +142,9 @@ pub struct Variant {
     /// Its share.
     pub weight: f64,
     /// Its pipeline.
-    pub stages: Vec<Stage>,
+    pub stages: Arc<[Stage]>,
+    /// How answers are written when nobody asks.
+    pub accept: Option<String>,
     /// What is counted of it.
     pub metrics: Arc<Lanes<VariantMetrics>>,
 }
@@ -113,6 +160,8 @@ pub struct Endpoint {
     pub variants: Vec<Variant>,
     /// When it was made.
     pub created_at: i64,
+    /// As written, with its variants spelled out.
+    config: EndpointConfig,
     total_weight: f64,
     turn: AtomicU64,
     /// As it is kept, to tell whether it changed.
@@ -135,7 +184,7 @@ impl Endpoint {
     /// Whether what is kept always runs the model at `path`.
     pub(super) fn kept_needs(kept: &kept::Kept, path: &ModelPath) -> Result<bool> {
         let config: EndpointConfig = serde_json::from_str(&kept.config).map_err(Error::internal)?;
-        let mut stages = config.variants.iter().flat_map(|variant| &variant.stages);
+        let mut stages = config.variants.iter().flat_map(|variant| variant.stages.iter());
         Ok(stages.any(|stage| stage.model.as_deref() == Some(path.as_str())))
     }
 
@@ -162,7 +211,8 @@ impl Endpoint {
             variants.push(Variant {
                 name: variant_name.as_str().into(),
                 weight: variant.weight,
-                stages: stages(&variant.stages).map_err(|error| error.within(format_args!("variant `{variant_name}`")))?,
+                stages: stages(&variant.stages).map_err(|error| error.within(format_args!("variant `{variant_name}`")))?.into(),
+                accept: variant.stages.last().and_then(|stage| stage.environment.get(DEFAULT_ACCEPT)).cloned(),
                 metrics: metrics(name.as_str(), variant_name.as_str()),
             });
         }
@@ -170,7 +220,8 @@ impl Endpoint {
         if total_weight <= 0.0 {
             return Err(Error::invalid("the weights of all variants are 0; give at least one a share"));
         }
-        Ok(Self { arn: name.arn(), name, variants, created_at, total_weight, turn: AtomicU64::new(0), kept: None })
+        let config = EndpointConfig { name: name.to_string(), stages: Vec::new(), variants: written.to_vec() };
+        Ok(Self { arn: name.arn(), name, variants, created_at, config, total_weight, turn: AtomicU64::new(0), kept: None })
     }
 
     /// The variant that answers next: the one asked for, or one by weight. Multiples of the golden ratio spread turns
@@ -194,21 +245,8 @@ impl Endpoint {
     }
 
     /// The endpoint as written, `variants` spelled out.
-    pub fn config(&self) -> EndpointConfig {
-        let stage = |stage: &Stage| match stage {
-            Stage::Fixed(path) => StageConfig { model: Some(path.to_string()), prefix: None, cache: None },
-            Stage::Multi { prefix, cached } => StageConfig {
-                model: None,
-                prefix: Some(prefix.to_string()),
-                cache: Some(if *cached { CacheSetting::Enabled } else { CacheSetting::Disabled }),
-            },
-        };
-        let variants = self.variants.iter().map(|variant| VariantConfig {
-            name: variant.name.to_string(),
-            weight: variant.weight,
-            stages: variant.stages.iter().map(stage).collect(),
-        });
-        EndpointConfig { name: self.name.to_string(), stages: Vec::new(), variants: variants.collect() }
+    pub fn config(&self) -> &EndpointConfig {
+        &self.config
     }
 }
 
@@ -217,20 +255,56 @@ fn stages(written: &[StageConfig]) -> Result<Vec<Stage>> {
         return Err(Error::invalid(format!("a pipeline has 1 to {STAGES_MAX} stages, this one {}", written.len())));
     }
     let mut stages = Vec::new();
-    for stage in written {
-        stages.push(match (&stage.model, &stage.prefix) {
-            (Some(_), None) if stage.cache.is_some() => {
-                return Err(Error::invalid("`modelCacheSetting` belongs to a stage with a `prefix`"));
-            }
-            (Some(model), None) => Stage::Fixed(ModelPath::parse(model)?),
-            (None, Some(prefix)) => Stage::Multi { prefix: Prefix::parse(prefix)?, cached: stage.cache != Some(CacheSetting::Disabled) },
-            _ => return Err(Error::invalid("a stage has either `model` or `prefix`")),
-        });
+    for (index, config) in written.iter().enumerate() {
+        let last = index + 1 == written.len();
+        let stage = stage(config, last).map_err(|error| error.within(format_args!("stage {}", index + 1)))?;
+        if index == 0 && stage.source().is_none() {
+            return Err(Error::invalid("stage 1: a pipeline begins with a model; `postprocess` comes after one"));
+        }
+        stages.push(stage);
     }
-    if stages.iter().filter(|stage| matches!(stage, Stage::Multi { .. })).count() > 1 {
+    if stages.iter().filter(|stage| matches!(stage.source(), Some(Source::Multi { .. }))).count() > 1 {
         return Err(Error::invalid("more than one multi-model stage in a pipeline; only one can take the caller's target model"));
     }
     Ok(stages)
+}
+
+fn stage(written: &StageConfig, last: bool) -> Result<Stage> {
+    let environment = &written.environment;
+    if environment.len() > VARIABLES_MAX || environment.iter().any(|(name, value)| name.len() > VARIABLE_MAX || value.len() > VARIABLE_MAX)
+    {
+        return Err(Error::invalid(format!("`environment` takes at most {VARIABLES_MAX} variables of {VARIABLE_MAX} bytes")));
+    }
+    if let Some(accept) = environment.get(DEFAULT_ACCEPT) {
+        Accept::parse(Some(accept)).map_err(|error| error.as_kind(Kind::Validation).within(DEFAULT_ACCEPT))?;
+    }
+    let selected = match (written.output.is_empty(), environment.get(INFERENCE_OUTPUT)) {
+        (true, None) => Vec::new(),
+        (false, None) => Selected::parse_list(written.output.iter().map(String::as_str))?,
+        (true, Some(words)) => Selected::parse_list(words.split(',')).map_err(|error| error.within(INFERENCE_OUTPUT))?,
+        (false, Some(_)) => return Err(Error::invalid(format!("`output` and {INFERENCE_OUTPUT} say the same thing; leave one out"))),
+    };
+    if !last && selected.len() > 1 {
+        return Err(Error::invalid("only the last stage shows several outputs; a stage before it hands on one"));
+    }
+    let source = match (&written.model, &written.prefix, &written.postprocess) {
+        (Some(_), None, None) if written.cache.is_some() => {
+            return Err(Error::invalid("`modelCacheSetting` belongs to a stage with a `prefix`"));
+        }
+        (Some(model), None, None) => Source::Fixed(ModelPath::parse(model)?),
+        (None, Some(prefix), None) => {
+            Source::Multi { prefix: Prefix::parse(prefix)?, cached: written.cache != Some(CacheSetting::Disabled) }
+        }
+        (None, None, Some(postprocess)) => {
+            if !selected.is_empty() || written.cache.is_some() {
+                return Err(Error::invalid("`output` and `modelCacheSetting` belong to a stage with a model"));
+            }
+            postprocess.check()?;
+            return Ok(Stage::Postprocess(postprocess.clone()));
+        }
+        _ => return Err(Error::invalid("a stage has one of `model`, `prefix` and `postprocess`")),
+    };
+    Ok(Stage::Model { source, selected })
 }
 
 impl Service {
@@ -242,22 +316,23 @@ impl Service {
         let name = EndpointName::parse(&config.name)?;
         let permit = self.authorise(caller, "sagemaker:CreateEndpoint", &name.arn(), |_| ())?;
         let endpoint = Endpoint::build(config, 0, |_, _| Arc::default())?;
-        for stage in endpoint.variants.iter().flat_map(|variant| &variant.stages) {
-            let arn = match stage {
-                Stage::Fixed(path) => path.arn(),
-                Stage::Multi { prefix, .. } => format!("arn:aws:s3:::{prefix}*"),
+        for stage in endpoint.variants.iter().flat_map(|variant| variant.stages.iter()) {
+            let arn = match stage.source() {
+                Some(Source::Fixed(path)) => path.arn(),
+                Some(Source::Multi { prefix, .. }) => format!("arn:aws:s3:::{prefix}*"),
+                None => continue,
             };
             let _readable = self.authorise(caller, "s3:GetObject", &arn, |_| ())?;
         }
-        let json = serde_json::to_string(&endpoint.config()).map_err(Error::internal)?;
+        let json = serde_json::to_string(endpoint.config()).map_err(Error::internal)?;
         self.change(&permit, caller, "sagemaker:CreateEndpoint", &endpoint.arn, |tx| {
-            for stage in endpoint.variants.iter().flat_map(|variant| &variant.stages) {
-                match stage {
-                    Stage::Fixed(path) if models::pointer(tx, path)?.is_none() => {
+            for stage in endpoint.variants.iter().flat_map(|variant| variant.stages.iter()) {
+                match stage.source() {
+                    Some(Source::Fixed(path)) if models::pointer(tx, path)?.is_none() => {
                         return Err(Error::invalid(format!("there is no model `{path}`; upload it first")));
                     }
-                    Stage::Fixed(_) => {}
-                    Stage::Multi { prefix, .. } => self.may_read_all(caller, tx, prefix)?,
+                    Some(Source::Fixed(_)) | None => {}
+                    Some(Source::Multi { prefix, .. }) => self.may_read_all(caller, tx, prefix)?,
                 }
             }
             kept::create(tx, &endpoint.name, &json)

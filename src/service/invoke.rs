@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::Service;
 use super::catalog::Target;
-use super::endpoints::{Stage, Variant};
+use super::endpoints::{Source, Stage, Variant};
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::cache::{Join, Lease};
@@ -22,13 +22,16 @@ use crate::codec::payload::{Accept, decode};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
-use crate::runtime::{self, Model, pipeline, prepared};
+use crate::runtime::pipeline::{self, Step};
+use crate::runtime::{self, Model, prepared};
 use crate::store::blobs::{BlobReader, CHUNK};
 use crate::store::models::Pointer;
 use crate::store::{blobs, models};
 
 /// Work estimated above this leaves the thread that takes requests.
 const LONG_NANOS: u64 = 200_000;
+/// An explained answer takes about so many times as long.
+const EXPLAINED: u64 = 50;
 /// How often a path that is being replaced is looked up for one request.
 const TRIES: usize = 5;
 
@@ -57,6 +60,8 @@ pub struct Call<'a> {
     pub content_type: Option<&'a str>,
     /// What the answer is to be.
     pub accept: Option<&'a str>,
+    /// Whether each answer is explained by what every column adds to it.
+    pub explain: bool,
     /// The rows.
     pub body: &'a Bytes,
     /// When all of it was there.
@@ -167,7 +172,8 @@ impl Service {
     }
 
     async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
-        let accept = Accept::parse(call.accept)?;
+        let accept = Accept::parse(call.accept.or(variant.accept.as_deref()))?;
+        let wanted = Wanted { accept, explain: call.explain };
         let slot = self.admit()?;
         let places = places(endpoint, variant, call.target_model)?;
         let mut started = Instant::now();
@@ -188,13 +194,15 @@ impl Service {
         for (target, _) in &ready {
             target.metrics.invocations.add();
         }
-        let result = if estimate(&ready, call.body.len()) <= LONG_NANOS {
-            compute(&ready, call.content_type, call.body, accept)
+        let explained = if call.explain { EXPLAINED } else { 1 };
+        let result = if estimate(&ready, call.body.len()).saturating_mul(explained) <= LONG_NANOS {
+            compute(&ready, &variant.stages, call.content_type, call.body, wanted)
         } else {
-            let (ready, body, content_type) = (ready.clone(), call.body.clone(), call.content_type.map(str::to_owned));
+            let (ready, stages, body) = (ready.clone(), variant.stages.clone(), call.body.clone());
+            let content_type = call.content_type.map(str::to_owned);
             blocking(move || {
                 let _slot = slot;
-                compute(&ready, content_type.as_deref(), &body, accept)
+                compute(&ready, &stages, content_type.as_deref(), &body, wanted)
             })
             .await
         };
@@ -358,7 +366,8 @@ struct Place {
 }
 
 fn places(endpoint: &str, variant: &Variant, target: Option<&str>) -> Result<Stages<Place>> {
-    let multi = variant.stages.iter().any(|stage| matches!(stage, Stage::Multi { .. }));
+    let sources = || variant.stages.iter().filter_map(Stage::source);
+    let multi = sources().any(|source| matches!(source, Source::Multi { .. }));
     if let Some(target) = target
         && !multi
     {
@@ -366,14 +375,14 @@ fn places(endpoint: &str, variant: &Variant, target: Option<&str>) -> Result<Sta
         return Err(Error::invalid(format!("Endpoint {endpoint} is not a multi-model endpoint and does not support target model header."))
             .with_code("TARGET_MODEL_HEADER_NOT_SUPPORTED"));
     }
-    let one = |stage: &Stage| match (stage, target) {
-        (Stage::Fixed(path), _) => Ok(Place { path: path.clone(), cached: true }),
-        (Stage::Multi { prefix, cached }, Some(target)) => Ok(Place { path: prefix.join(target)?, cached: *cached }),
-        (Stage::Multi { .. }, None) => Err(Error::invalid(format!(
+    let one = |source: &Source| match (source, target) {
+        (Source::Fixed(path), _) => Ok(Place { path: path.clone(), cached: true }),
+        (Source::Multi { prefix, cached }, Some(target)) => Ok(Place { path: prefix.join(target)?, cached: *cached }),
+        (Source::Multi { .. }, None) => Err(Error::invalid(format!(
             "The request is missing a target model header; name the model of endpoint {endpoint} in X-Amzn-SageMaker-Target-Model."
         ))),
     };
-    variant.stages.iter().map(one).collect()
+    sources().map(one).collect()
 }
 
 /// At the runtime a missing model is the request's fault, as AWS has it.
@@ -390,12 +399,29 @@ fn estimate(ready: &[Ready], body: usize) -> u64 {
     body as u64 * 10 + columns as u64 * 2 + ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>()
 }
 
-fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], accept: Accept) -> Result<Vec<u8>> {
+/// What is to come out.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    accept: Accept,
+    explain: bool,
+}
+
+fn compute(ready: &[Ready], stages: &[Stage], content_type: Option<&str>, body: &[u8], wanted: Wanted) -> Result<Vec<u8>> {
     let Some((_, first)) = ready.first() else { return Err(Error::new(Kind::Internal, "a pipeline has no stage")) };
     let input = decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))?;
-    let stages: Stages<(&str, &dyn Model)> = ready.iter().map(|(target, model)| (target.path.as_str(), &***model)).collect();
-    let output = pipeline::run(&stages, input)?;
-    Ok(accept.encode(&output.answer()))
+    let mut models = ready.iter();
+    let mut steps: Stages<Step<'_>> = Stages::new();
+    for stage in stages {
+        match stage {
+            Stage::Postprocess(postprocess) => steps.push(Step::Postprocess(postprocess)),
+            Stage::Model { selected, .. } => {
+                let Some((target, model)) = models.next() else { return Err(Error::new(Kind::Internal, "a stage has no model")) };
+                steps.push(Step::Model { name: target.path.as_str(), model: &***model, selected });
+            }
+        }
+    }
+    let output = pipeline::run(&steps, input, wanted.explain)?;
+    Ok(wanted.accept.encode(&output.answer()))
 }
 
 /// Runs `work` on the blocking pool.

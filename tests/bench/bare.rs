@@ -9,14 +9,15 @@ use std::sync::Arc;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use rookery::artifact::{Artifact, Limits};
 use rookery::codec::payload::{Accept, decode};
-use rookery::runtime::{self, Model, pipeline};
+use rookery::runtime::pipeline::{self, Step};
+use rookery::runtime::{self, Model};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 async fn predict(body: web::Bytes, model: web::Data<Arc<dyn Model>>) -> HttpResponse {
     let input = decode(Some("text/csv"), &body, &model.schema().expect(pipeline::CELLS_MAX)).unwrap();
-    let output = pipeline::run(&[("bare", model.get_ref().as_ref())], input).unwrap();
+    let output = pipeline::run(&[Step::model("bare", model.get_ref().as_ref())], input, false).unwrap();
     HttpResponse::Ok().content_type("application/json").body(Accept::Json.encode(&output.answer()))
 }
 

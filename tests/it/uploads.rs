@@ -61,7 +61,7 @@ fn answers(prepared: &Prepared) -> bool {
             continue;
         }
         let input = [Tensor::new(features, vec![value; features * 2]).unwrap().into()];
-        if let Ok(output) = pipeline::run(&[("hostile", model.as_ref())], input.into()) {
+        if let Ok(output) = pipeline::run(&[pipeline::Step::model("hostile", model.as_ref())], input.into(), false) {
             assert!(output.scores.not_finite().is_none());
             any = true;
         }

@@ -137,7 +137,9 @@ fn every_flipped_byte_is_refused_or_answers_finite_numbers() {
                 for value in [f32::NAN, -1e30, 0.0, 0.7, 1e30] {
                     let input = [Tensor::new(columns, vec![value; columns]).unwrap().into()];
                     // The pipeline is what callers reach; it lets no NaN out.
-                    if let Ok(output) = runtime::pipeline::run(&[("flipped", model.as_ref())], input.into()) {
+                    if let Ok(output) =
+                        runtime::pipeline::run(&[runtime::pipeline::Step::model("flipped", model.as_ref())], input.into(), false)
+                    {
                         assert!(output.scores.not_finite().is_none());
                         answered += 1;
                     }

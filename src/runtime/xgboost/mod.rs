@@ -107,6 +107,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         library: (!document.version.is_empty()).then(|| document.version.iter().map(i32::to_string).collect::<Vec<_>>().join(".")),
         features,
         outputs: objective.outputs(groups),
+        inputs: Vec::new(),
         names: document.names,
         trees,
         weight: model.weight(),

@@ -85,8 +85,9 @@ impl Objective {
     }
 
     /// Margins, `groups` per row, to the answer.
+    #[expect(clippy::cast_precision_loss, reason = "class numbers are far below 2^24")]
     pub(super) fn answer(self, mut margins: Vec<f32>, groups: usize) -> Result<Output> {
-        let mut labels = None;
+        let (mut labels, mut probabilities) = (None::<Vec<i64>>, false);
         let mut width = groups;
         let mut list = groups > 1;
         match self {
@@ -95,28 +96,30 @@ impl Objective {
             Self::Expectile => margins.chunks_exact_mut(groups).for_each(climb),
             Self::Logistic | Self::LogisticClamped => {
                 margins.iter_mut().for_each(|x| *x = sigmoid(*x));
-                labels = (groups == 1).then(|| margins.iter().map(|&p| f32::from(u8::from(p > 0.5))).collect());
+                labels = (groups == 1).then(|| margins.iter().map(|&p| i64::from(p > 0.5)).collect());
+                probabilities = true;
             }
             Self::Hinge => {
                 margins.iter_mut().for_each(|x| *x = f32::from(u8::from(*x > 0.0)));
-                labels = (groups == 1).then(|| margins.clone());
+                labels = (groups == 1).then(|| margins.iter().map(|&x| i64::from(x > 0.0)).collect());
             }
             Self::Exponential => margins.iter_mut().for_each(|x| *x = x.exp()),
             Self::SoftMax => {
                 labels = Some(margins.chunks_exact(groups).map(arg_max).collect());
                 margins.chunks_exact_mut(groups).for_each(softmax);
-                list = true;
+                (list, probabilities) = (true, true);
             }
             Self::ArgMax => {
-                margins = margins.chunks_exact(groups).map(arg_max).collect();
-                labels = Some(margins.clone());
+                let classes: Vec<i64> = margins.chunks_exact(groups).map(arg_max).collect();
+                margins = classes.iter().map(|&class| class as f32).collect();
+                labels = Some(classes);
                 (width, list) = (1, false);
             }
         }
         let rows = || Error::new(Kind::Internal, "margins are no whole rows");
-        let scores = Tensor::new(width, margins).ok_or_else(rows)?.into();
-        let labels = labels.map(|labels| Tensor::new(1, labels).ok_or_else(rows)).transpose()?.map(Block::F32);
-        Ok(Output { scores, list, labels, extras: Vec::new() })
+        let scores = Tensor::new(width, margins).ok_or_else(rows)?;
+        let labels = labels.map(|labels| Tensor::new(1, labels).ok_or_else(rows)).transpose()?.map(Block::I64);
+        Ok(Output { labels, probabilities, ..Output::scores(scores, list) })
     }
 }
 
@@ -148,13 +151,12 @@ fn softmax(row: &mut [f32]) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "class numbers are far below 2^24")]
-fn arg_max(row: &[f32]) -> f32 {
+fn arg_max(row: &[f32]) -> i64 {
     let mut best = (0, f32::NEG_INFINITY);
-    for (index, &value) in row.iter().enumerate() {
+    for (index, &value) in (0..).zip(row) {
         if value > best.1 {
             best = (index, value);
         }
     }
-    best.0 as f32
+    best.0
 }

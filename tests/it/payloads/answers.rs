@@ -44,7 +44,9 @@ fn answers_are_written_as_accept_asks() {
     for accept in ["text/html", "image/png, application/x-recordio-protobuf", "nonsense", "application/jsonp"] {
         let reply = ask(&server, "house", &[("content-type", "text/csv"), ("accept", accept)], HOUSE).expect(415);
         assert_eq!(reply.header("x-amzn-errortype"), Some("ValidationError"));
-        let wanted = format!("answers cannot be written as `{accept}`; accept application/json, application/jsonlines or text/csv");
+        let wanted = format!(
+            "answers cannot be written as `{accept}`; accept application/json, application/jsonlines, text/csv or application/x-recordio-protobuf"
+        );
         assert_eq!(reply.message(), wanted);
     }
 }
