@@ -172,7 +172,7 @@ impl Service {
     }
 
     async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
-        let accept = Accept::parse(call.accept.or(variant.accept.as_deref()))?;
+        let accept = Accept::parse(call.accept.filter(|asked| asked.trim() != "*/*").or(variant.accept.as_deref()))?;
         let wanted = Wanted { accept, explain: call.explain };
         let slot = self.admit()?;
         let places = places(endpoint, variant, call.target_model)?;

@@ -18,6 +18,7 @@ mod goldens;
 mod identity;
 mod layers;
 mod payloads;
+mod pipelines;
 mod policy;
 mod support;
 mod uploads;

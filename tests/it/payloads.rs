@@ -225,7 +225,7 @@ fn json_is_read_in_every_shape_and_refused_by_row_and_column() {
         (r#"[{"data":{"features":{"keys":[9999999999],"values":[1]}}}]"#.to_owned(), "`9999999999` does not fit 32 bits"),
         (r#"[{"data":{"features":{"keys":[0],"values":[1],"shape":[9]}}}]"#.to_owned(), "`shape` is 9; the model takes 8 features"),
         (r#"[{"data":{"features":{"keys":[0],"values":[1],"shape":[-8]}}}]"#.to_owned(), "`shape` is -8"),
-        (r#"[{"data":{"features":{"keys":[0],"values":["1"]}}}]"#.to_owned(), "row 1, feature 0 is text, no number"),
+        (r#"[{"data":{"features":{"keys":[0],"values":["1"]}}}]"#.to_owned(), "row 1, feature 0 (`YEAR_BUILT`) is text, no number"),
         (deep(64), "the JSON nests deeper than 64, at byte"),
         (deep(1_000_000), "the JSON nests deeper than 64"),
         (format!("[[{HOUSE}]] []"), "where the end is expected, at byte"),

@@ -41,7 +41,7 @@ fn answers_are_written_as_accept_asks() {
         assert_eq!(reply.text(), body, "{accept:?}");
     }
     assert_eq!(plain.header("content-type"), Some("application/json"));
-    for accept in ["text/html", "image/png, application/x-recordio-protobuf", "nonsense", "application/jsonp"] {
+    for accept in ["text/html", "image/png, application/x-npy", "nonsense", "application/jsonp"] {
         let reply = ask(&server, "house", &[("content-type", "text/csv"), ("accept", accept)], HOUSE).expect(415);
         assert_eq!(reply.header("x-amzn-errortype"), Some("ValidationError"));
         let wanted = format!(

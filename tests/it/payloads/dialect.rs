@@ -188,9 +188,7 @@ fn headers_of_sagemaker_are_taken_within_its_limits() {
     let long = with("x-amzn-sagemaker-custom-attributes", &"a".repeat(1025));
     is_error(&long, 400, "ValidationError", &["Message"]);
     assert_eq!(long.message(), "the custom attributes are longer than 1024 bytes");
-    for name in
-        ["x-amzn-sagemaker-target-container-hostname", "x-amzn-sagemaker-inference-component", "x-amzn-sagemaker-enable-explanations"]
-    {
+    for name in ["x-amzn-sagemaker-target-container-hostname", "x-amzn-sagemaker-inference-component"] {
         let reply = with(name, "a");
         is_error(&reply, 400, "ValidationError", &["Message"]);
         assert_eq!(reply.message(), format!("header `{name}` asks for something this server does not have; leave it out"));
