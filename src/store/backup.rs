@@ -5,13 +5,14 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest, Sha256};
 
 use super::blobs::{BlobId, BlobReader};
-use super::{Read, Store, failed};
+use super::open::{beside, look};
+use super::{Read, SCHEMA_VERSION, Store, failed};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
 use crate::policy::Permit;
@@ -27,6 +28,15 @@ pub struct Verified {
     pub bytes: u64,
     /// Uploads under way or dead.
     pub staged: u64,
+    /// The schema the file has. An older one than this build's is brought up to date when the file is next served.
+    pub schema: i32,
+}
+
+impl Verified {
+    /// Whether the file is of an older schema than this build's.
+    pub fn is_older(&self) -> bool {
+        self.schema < SCHEMA_VERSION
+    }
 }
 
 fn io_error(what: &str, path: &Path, error: std::io::Error) -> Error {
@@ -89,7 +99,7 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
     let _ = fs::remove_file(&partial);
     // By the engine, so that what is still in the log beside the source comes along.
     let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
-    Connection::open(source).and_then(|connection| connection.execute("VACUUM INTO ?1", [name])).map_err(failed)?;
+    look(source, |connection| connection.execute("VACUUM INTO ?1", [name]).map_err(failed))?;
     private(&partial)?;
     File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
     for suffix in ["-wal", "-shm"] {
@@ -106,28 +116,21 @@ fn private(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| io_error("write", path, error))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 /// A rename is on disk once its folder is.
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io_error("write", folder, error))
 }
 
-/// Checks the file at `path`: SQLite's own integrity, foreign keys, and every artifact's bytes against its name.
+/// Checks the file at `path`: SQLite's own integrity, foreign keys, and every artifact's bytes against its name. The
+/// file is only read, and stays as it is.
 ///
 /// # Errors
 /// The first thing that does not hold.
 pub fn verify(path: &Path) -> Result<Verified> {
-    if !path.exists() {
-        return Err(Error::not_found(format!("there is no file `{}`", path.display())));
-    }
-    let store = Store::open(path)?;
-    store.snapshot(|read| {
+    look(path, |connection| {
+        let transaction = connection.unchecked_transaction().map_err(failed)?;
+        let read = &Read { connection: &transaction };
         let problems: Vec<String> = read.all("PRAGMA integrity_check(5)", [], |row| row.get(0))?;
         if problems.iter().any(|problem| problem != "ok") {
             return Err(damaged(&problems.join("; ")));
@@ -139,6 +142,7 @@ pub fn verify(path: &Path) -> Result<Verified> {
         let mut verified = Verified {
             models: u64::try_from(super::models::count(read)?).unwrap_or_default(),
             staged: u64::try_from(super::blobs::staged(read)?).unwrap_or_default(),
+            schema: connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?,
             ..Verified::default()
         };
         let artifacts = read.all("SELECT sha256, artifact, prepared FROM version", [], |row| {
