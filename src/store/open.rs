@@ -34,14 +34,24 @@ pub(super) fn open(path: &Path) -> Result<Store> {
     let writer = writer(path)?;
     let manager = SqliteConnectionManager::file(path)
         .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .with_init(|connection| {
-            connection.busy_timeout(BUSY)?;
-            settings(connection)?;
-            connection.pragma_update(None, "query_only", true)
-        });
+        .with_init(|connection| for_reading(connection));
     let readers = Pool::builder().max_size(READERS).min_idle(Some(1)).test_on_check_out(false).build(manager);
     let readers = readers.map_err(|error| cannot_open(path).because(error))?;
     Ok(Store { writer: Mutex::new(writer), readers, path: path.to_owned() })
+}
+
+/// A reading connection outside of the pool.
+pub(super) fn reader(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path).because(error))?;
+    for_reading(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+fn for_reading(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    settings(connection)?;
+    connection.pragma_update(None, "query_only", true)
 }
 
 fn writer(path: &Path) -> Result<Connection> {
