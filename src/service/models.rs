@@ -73,7 +73,7 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Upload {
     service: Arc<Service>,
-    permit: Permit,
+    permit: Arc<Permit>,
     caller: Caller,
     by: String,
     path: ModelPath,
@@ -133,9 +133,17 @@ impl Upload {
     /// # Errors
     /// The refusal, naming the member and the reason; [`Kind::Precondition`].
     pub fn finish(mut self) -> Result<Published> {
+        let published = self.check_and_publish();
+        // Here it may block, so that nothing is left when the refusal is read.
+        let staged = self.staged.take();
+        self.discard(staged);
+        published
+    }
+
+    fn check_and_publish(&mut self) -> Result<Published> {
         // The body may have taken long; whoever sent it must still be allowed to.
         let caller = self.service.renew(&self.caller)?;
-        self.permit = self.service.authorise(&caller, "s3:PutObject", &self.path.arn(), |_| ())?;
+        self.permit = Arc::new(self.service.authorise(&caller, "s3:PutObject", &self.path.arn(), |_| ())?);
         if self.total == 0 {
             return Err(Error::invalid("the body is empty; send the model file's bytes"));
         }
@@ -219,17 +227,29 @@ impl Upload {
     }
 
     fn discard(&self, blob: Option<BlobId>) {
-        let Some(blob) = blob else { return };
-        if let Err(error) = self.service.store.write(&self.permit, |tx| blobs::discard(tx, blob)) {
-            tracing::warn!(?error, "what a refused upload staged is left for the sweep");
+        if let Some(blob) = blob {
+            discard(&self.service, &self.permit, blob);
         }
+    }
+}
+
+fn discard(service: &Service, permit: &Permit, blob: BlobId) {
+    if let Err(error) = service.store.write(permit, |tx| blobs::discard(tx, blob)) {
+        tracing::warn!(?error, "what a refused upload staged is left for the sweep");
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let staged = self.staged.take();
-        self.discard(staged);
+        let Some(staged) = self.staged.take() else { return };
+        let (service, permit) = (self.service.clone(), self.permit.clone());
+        let work = move || discard(&service, &permit, staged);
+        // A sender that broke off is noticed on the thread that takes requests, which must not wait for the file. A
+        // runtime that is stopping drops the work; then the sweep does it.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => work(),
+        }
     }
 }
 
@@ -263,7 +283,7 @@ impl Service {
         let permit = self.authorise(caller, "s3:PutObject", &path.arn(), |_| ())?;
         Ok(Upload {
             service: self.clone(),
-            permit,
+            permit: Arc::new(permit),
             caller: caller.clone(),
             by: caller.principal().arn.clone(),
             path,
