@@ -25,6 +25,7 @@ use arc_swap::ArcSwap;
 use self::access::Snapshot;
 use self::catalog::Catalog;
 use self::invoke::Loaded;
+use self::models::Preparing;
 use crate::artifact::Limits;
 use crate::authn::{Caller, MasterKey, Passwords, Throttle, Tokens};
 use crate::cache::Cache;
@@ -83,8 +84,7 @@ pub struct Service {
     throttle: Throttle,
     in_flight: Arc<AtomicUsize>,
     refused: AtomicU64,
-    /// Large artifacts are prepared one at a time; each takes several times its size in memory.
-    preparing: Mutex<()>,
+    preparing: Preparing,
 }
 
 impl Service {
@@ -112,7 +112,7 @@ impl Service {
             master,
             in_flight: Arc::new(AtomicUsize::new(0)),
             refused: AtomicU64::new(0),
-            preparing: Mutex::new(()),
+            preparing: Preparing::default(),
             store,
             options,
         };

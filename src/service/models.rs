@@ -4,13 +4,15 @@
 //! visible by one small transaction; refused or abandoned, nothing of it stays. Next: `invoke.rs`, which serves them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Service;
 use super::endpoints::Endpoint;
-use super::invoke::Loaded;
+use super::invoke::{Loaded, blocking};
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::error::{Error, Kind, Result};
@@ -25,6 +27,8 @@ use crate::store::{Tx, audit, endpoints};
 const BATCH: usize = 4 * CHUNK;
 /// The most bytes one transaction writes.
 const TRANSACTION: usize = 16 * CHUNK;
+/// Uploads that wait to be prepared, each with at most [`BATCH`] bytes in memory; more are answered 503.
+const WAITING_MAX: usize = 64;
 /// The longest page of a list.
 pub const PAGE_MAX: usize = 1000;
 
@@ -67,6 +71,37 @@ pub struct Published {
     pub created: bool,
     /// What it is.
     pub summary: Summary,
+}
+
+/// Who prepares: one at a time, since a small artifact may unpack to a large one and takes several times that in memory.
+#[derive(Debug)]
+pub(super) struct Preparing {
+    turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl Default for Preparing {
+    fn default() -> Self {
+        Self { turns: Arc::new(Semaphore::new(1)), waiting: AtomicUsize::new(0) }
+    }
+}
+
+impl Preparing {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        /// Gives the place back also when the sender goes away.
+        struct Place<'a>(&'a AtomicUsize);
+        impl Drop for Place<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let before = self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _place = Place(&self.waiting);
+        if before >= WAITING_MAX {
+            return Err(Error::new(Kind::Unavailable, "too many uploads wait to be checked; send this one again in a second"));
+        }
+        self.turns.clone().acquire_owned().await.map_err(Error::internal)
+    }
 }
 
 /// An upload under way. Dropped unfinished, it leaves nothing.
@@ -127,20 +162,24 @@ impl Upload {
         Ok(())
     }
 
-    /// Prepares and publishes what was uploaded. Blocks. When this returns `Ok`, the model is on disk and every later
-    /// request is answered by it.
+    /// Prepares and publishes what was uploaded. When this returns `Ok`, the model is on disk and every later request is
+    /// answered by it. Its turn is waited for before a thread is taken.
     ///
     /// # Errors
-    /// The refusal, naming the member and the reason; [`Kind::Precondition`].
-    pub fn finish(mut self) -> Result<Published> {
-        let published = self.check_and_publish();
-        // Here it may block, so that nothing is left when the refusal is read.
-        let staged = self.staged.take();
-        self.discard(staged);
-        published
+    /// The refusal, naming the member and the reason; [`Kind::Precondition`]; [`Kind::Unavailable`] when too many wait.
+    pub async fn finish(mut self) -> Result<Published> {
+        let turn = self.service.preparing.turn().await?;
+        blocking(move || {
+            let published = self.check_and_publish(turn);
+            // Here it may block, so that nothing is left when the refusal is read.
+            let staged = self.staged.take();
+            self.discard(staged);
+            published
+        })
+        .await
     }
 
-    fn check_and_publish(&mut self) -> Result<Published> {
+    fn check_and_publish(&mut self, turn: OwnedSemaphorePermit) -> Result<Published> {
         // The body may have taken long; whoever sent it must still be allowed to.
         let caller = self.service.renew(&self.caller)?;
         self.permit = Arc::new(self.service.authorise(&caller, "s3:PutObject", &self.path.arn(), |_| ())?);
@@ -152,6 +191,7 @@ impl Upload {
         }
         let version = Version(std::mem::take(&mut self.hash).finalize().into());
         let made = self.prepare()?;
+        drop(turn);
         let (weight, budget) = (made.summary.weight, self.service.cache.budget());
         if weight as u64 > budget {
             return Err(Error::new(
@@ -172,8 +212,6 @@ impl Upload {
 
     fn prepare(&self) -> Result<Prepared> {
         let service = &self.service;
-        // One at a time: a small artifact may unpack to a large one, and takes several times that in memory.
-        let _turn = service.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         let limits = service.options.archive;
         let artifact = match self.staged {
             None => Artifact::read(self.buffer.as_slice(), limits)?,

@@ -113,7 +113,7 @@ async fn receive(mut upload: Upload, payload: &mut Payload) -> Result<Published>
             upload = blocking(move || upload.flush().map(|()| upload)).await?;
         }
     }
-    blocking(move || upload.finish()).await
+    upload.finish().await
 }
 
 /// `DELETE /api/v1/models/{path}`
