@@ -22,10 +22,12 @@ use crate::codec::payload::{Accept, decode};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
-use crate::runtime::{self, Model, pipeline, prepared};
+use crate::runtime::pipeline::{self, Blocks};
+use crate::runtime::{self, Model, prepared};
 use crate::store::blobs::{BlobReader, CHUNK};
 use crate::store::models::Pointer;
 use crate::store::{blobs, models};
+use crate::tensor::Block;
 
 /// Work estimated above this leaves the thread that takes requests.
 const LONG_NANOS: u64 = 200_000;
@@ -188,16 +190,7 @@ impl Service {
         for (target, _) in &ready {
             target.metrics.invocations.add();
         }
-        let result = if estimate(&ready, call.body.len()) <= LONG_NANOS {
-            compute(&ready, call.content_type, call.body, accept)
-        } else {
-            let (ready, body, content_type) = (ready.clone(), call.body.clone(), call.content_type.map(str::to_owned));
-            blocking(move || {
-                let _slot = slot;
-                compute(&ready, content_type.as_deref(), &body, accept)
-            })
-            .await
-        };
+        let result = work(&ready, slot, call, accept).await;
         if result.is_err() {
             for (target, _) in &ready {
                 target.metrics.errors.add();
@@ -381,18 +374,58 @@ fn missing_model(error: Error) -> Error {
     if error.kind() == Kind::NotFound { error.as_kind(Kind::Validation) } else { error }
 }
 
-/// About how long decode, predict and encode take, in nanoseconds.
-fn estimate(ready: &[Ready], body: usize) -> u64 {
-    let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
-    // A value takes two bytes at least, and about six as written.
-    let rows = (body / (columns * 4)).max(1);
-    // A sparse row spreads over all columns however short it is written.
-    body as u64 * 10 + columns as u64 * 2 + ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>()
+/// Decode, predict and encode: here if that is short, else on the blocking pool.
+async fn work(ready: &Stages<Ready>, slot: Arc<Slot>, call: Call<'_>, accept: Accept) -> Result<Vec<u8>> {
+    if estimate(ready, call.content_type, call.body) > LONG_NANOS {
+        let (ready, body, content_type) = (ready.clone(), call.body.clone(), call.content_type.map(str::to_owned));
+        let long = move || {
+            let _slot = slot;
+            let input = read(&ready, content_type.as_deref(), &body)?;
+            predict(&ready, input, accept)
+        };
+        return blocking(long).await;
+    }
+    let input = read(ready, call.content_type, call.body)?;
+    // Rows may be written shorter than was guessed; now they are counted.
+    if steps(ready, input.first().map_or(0, Block::rows)) <= LONG_NANOS {
+        return predict(ready, input, accept);
+    }
+    let ready = ready.clone();
+    let long = move || {
+        let _slot = slot;
+        predict(&ready, input, accept)
+    };
+    blocking(long).await
 }
 
-fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], accept: Accept) -> Result<Vec<u8>> {
+/// About how long decode, predict and encode take, in nanoseconds.
+fn estimate(ready: &[Ready], content_type: Option<&str>, body: &[u8]) -> u64 {
+    let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
+    // A value takes two bytes at least, and about six as written.
+    let rows = (body.len() / (columns * 4)).max(1);
+    let dense = body.len() as u64 * 10 + columns as u64 * 2 + steps(ready, rows);
+    // A sparse row spreads over all columns however short it is written.
+    let cells = (body.len() / 2).min(pipeline::CELLS_MAX / columns) * columns;
+    if cells as u64 > LONG_NANOS && dense <= LONG_NANOS && may_be_sparse(content_type, body) { cells as u64 } else { dense }
+}
+
+/// About how long models and encoder take for `rows`, in nanoseconds.
+fn steps(ready: &[Ready], rows: usize) -> u64 {
+    ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>() + rows as u64 * 20
+}
+
+/// Whether rows may leave columns out: libsvm's always, JSON's only with `keys`, which may be written with escapes.
+fn may_be_sparse(content_type: Option<&str>, body: &[u8]) -> bool {
+    let is = |word: &str| content_type.is_some_and(|content_type| content_type.to_ascii_lowercase().contains(word));
+    is("libsvm") || (is("json") && (body.contains(&b'\\') || body.windows(4).any(|four| four == b"keys")))
+}
+
+fn read(ready: &[Ready], content_type: Option<&str>, body: &[u8]) -> Result<Blocks> {
     let Some((_, first)) = ready.first() else { return Err(Error::new(Kind::Internal, "a pipeline has no stage")) };
-    let input = decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))?;
+    decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))
+}
+
+fn predict(ready: &[Ready], input: Blocks, accept: Accept) -> Result<Vec<u8>> {
     let stages: Stages<(&str, &dyn Model)> = ready.iter().map(|(target, model)| (target.path.as_str(), &***model)).collect();
     let output = pipeline::run(&stages, input)?;
     Ok(accept.encode(&output.answer()))
