@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest, Sha256};
@@ -52,13 +52,11 @@ impl Store {
         if target.exists() {
             return Err(Error::conflict(format!("`{}` exists; give another path", target.display())));
         }
-        let partial = beside(target, ".partial");
-        let _ = fs::remove_file(&partial);
+        let partial = partial(target)?;
         let source = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
         source.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
         let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the backup is not UTF-8"))?;
         let copied = source.execute("VACUUM INTO ?1", [name]).map_err(failed).and_then(|_| {
-            private(&partial)?;
             File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
             fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
             sync_folder(target)
@@ -95,13 +93,18 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
             return Err(Error::conflict(format!("`{}` is in use; stop its server first", target.display())));
         }
     }
-    let partial = beside(target, ".partial");
-    let _ = fs::remove_file(&partial);
     // By the engine, so that what is still in the log beside the source comes along.
-    let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
-    look(source, |connection| connection.execute("VACUUM INTO ?1", [name]).map_err(failed))?;
-    private(&partial)?;
-    File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
+    let copied = look(source, |connection| {
+        let partial = partial(target)?;
+        let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
+        connection.execute("VACUUM INTO ?1", [name]).map_err(failed)?;
+        File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))
+    });
+    let partial = beside(target, ".partial");
+    if copied.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    copied?;
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(beside(target, suffix));
     }
@@ -110,10 +113,13 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
     Ok(verified)
 }
 
-/// Password hashes are inside, so only the owner reads it.
-fn private(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| io_error("write", path, error))
+/// The empty file that becomes `target`. Password hashes will be inside, so only the owner may read it from the start.
+fn partial(target: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let partial = beside(target, ".partial");
+    let _ = fs::remove_file(&partial);
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
+    made.map(|_| partial).map_err(|error| io_error("write", target, error))
 }
 
 /// A rename is on disk once its folder is.

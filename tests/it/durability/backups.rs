@@ -214,3 +214,36 @@ fn verify_refuses_files_without_content_and_leaves_every_file_as_it_was() {
     let server = again(&server, &[]);
     assert!(version_at(&server, "v/m").is_some(), "a refused restore replaced the database");
 }
+
+#[test]
+fn a_backup_is_its_owners_alone_while_it_is_written() {
+    let mut server = Server::start();
+    for at in 0..6 {
+        server.put_model(&format!("b/{at}"), &large(at).bytes).expect(201);
+    }
+    assert_eq!(server.terminate(), 0);
+    let (copy, back) = (server.db.with_file_name("copy.db"), server.db.with_file_name("back.db"));
+    for (verb, from, to) in [("backup", &server.db, &copy), ("restore", &copy, &back)] {
+        let arguments = match verb {
+            "backup" => [verb, text(to), "--db", text(from)],
+            _ => [verb, text(from), "--db", text(to)],
+        };
+        let over = AtomicBool::new(false);
+        let seen = thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut seen = std::collections::BTreeSet::new();
+                while !over.load(Ordering::Relaxed) {
+                    for path in [to.clone(), beside(to, ".partial")] {
+                        seen.extend(std::fs::metadata(path).map(|file| file.permissions().mode() & 0o777));
+                    }
+                }
+                seen
+            });
+            let done = rookery(&arguments, "");
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(done.0, 0, "{}", done.2);
+            watch.join().unwrap()
+        });
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0o600], "{verb}");
+    }
+}
