@@ -59,10 +59,8 @@ impl Snapshot {
         self.endpoints.get(&name.to_ascii_lowercase())
     }
 
-    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        let mut all: Vec<_> = self.endpoints.values().cloned().collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+    pub(super) fn endpoints(&self) -> Vec<&Arc<Endpoint>> {
+        self.endpoints.values().collect()
     }
 
     /// Whether some user who can sign in may hand out any permission.

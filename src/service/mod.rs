@@ -63,6 +63,27 @@ impl Options {
     }
 }
 
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct PageOf<T> {
+    /// In the order of their keys.
+    pub items: Vec<T>,
+    /// The key the next page begins after; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl<T> PageOf<Arc<T>> {
+    /// The first `count` of `items` whose key comes after `after`.
+    fn cut(mut items: Vec<&Arc<T>>, key: impl Fn(&T) -> &str, after: &str, count: usize) -> Self {
+        items.retain(|item| after.is_empty() || key(item) > after);
+        items.sort_by(|a, b| key(a).cmp(key(b)));
+        let more = items.len() > count;
+        items.truncate(count);
+        let next = items.last().filter(|_| more).map(|last| key(last).to_owned());
+        Self { items: items.into_iter().cloned().collect(), next }
+    }
+}
+
 /// The service.
 #[derive(Debug)]
 pub struct Service {

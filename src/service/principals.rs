@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Service;
+use super::{PageOf, Service};
 use crate::authn::directory::{ADMINISTRATOR_DOCUMENT, Directory, Principal};
 use crate::authn::{Caller, hash_password, random};
 use crate::error::{Error, Kind, Result};
@@ -224,13 +224,13 @@ impl Service {
         self.found(noun, name.as_str())
     }
 
-    /// All of a kind, by name.
+    /// Up to `count` of a kind after the name `after`, by name.
     ///
     /// # Errors
     /// Denied.
-    pub fn principals(&self, caller: &Caller, noun: Noun) -> Result<Vec<Arc<Principal>>> {
+    pub fn principals(&self, caller: &Caller, noun: Noun, after: &str, count: usize) -> Result<PageOf<Arc<Principal>>> {
         let _permit = self.authorise(caller, &format!("iam:List{}s", title(noun)), &noun.arn("*"), |_| ())?;
-        Ok(self.snapshot.load().directory.all(noun).into_iter().cloned().collect())
+        Ok(PageOf::cut(self.snapshot.load().directory.all(noun), |one| &one.name, after, count))
     }
 
     /// Removes one, with its inline policies, keys, sessions and memberships.
