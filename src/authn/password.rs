@@ -38,22 +38,39 @@ impl Passwords {
         Ok(Self { dummy: hash("a password nobody has")?, running: AtomicUsize::new(0) })
     }
 
-    /// Whether `password` is the one `hash` was made of. Without a hash the same work is done and the answer is no.
+    /// A place among the checks at once, taken before a guess is counted: who is refused for load has not guessed.
     ///
     /// # Errors
-    /// [`Kind::Throttled`] when too many are being checked already.
-    pub fn check(&self, password: &str, hash: Option<&str>) -> Result<bool> {
+    /// [`Kind::Unavailable`] when all are taken.
+    pub fn place(&self) -> Result<Place<'_>> {
+        let before = self.running.fetch_add(1, Ordering::SeqCst);
+        let place = Place(self);
+        if before < CHECKS_AT_ONCE {
+            return Ok(place);
+        }
+        Err(Error::new(Kind::Unavailable, "too many sign-ins at once; try again in a second"))
+    }
+}
+
+/// A place among the checks at once.
+#[derive(Debug)]
+pub struct Place<'a>(&'a Passwords);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Place<'_> {
+    /// Whether `password` is the one `hash` was made of. Without a hash the same work is done and the answer is no.
+    pub fn check(&self, password: &str, hash: Option<&str>) -> bool {
         if password.len() > LENGTH_MAX {
-            return Ok(false);
+            return false;
         }
-        if self.running.fetch_add(1, Ordering::SeqCst) >= CHECKS_AT_ONCE {
-            self.running.fetch_sub(1, Ordering::SeqCst);
-            return Err(Error::new(Kind::Throttled, "too many sign-ins at once; try again in a second"));
-        }
-        let held = PasswordHash::new(hash.unwrap_or(&self.dummy));
+        let held = PasswordHash::new(hash.unwrap_or(&self.0.dummy));
         let right = held.is_ok_and(|held| argon2().is_ok_and(|argon2| argon2.verify_password(password.as_bytes(), &held).is_ok()));
-        self.running.fetch_sub(1, Ordering::SeqCst);
-        Ok(right && hash.is_some())
+        right && hash.is_some()
     }
 }
 
@@ -78,9 +95,14 @@ mod tests {
         let passwords = Passwords::new().unwrap();
         let hash = hash("correct horse").unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.check("correct horse", Some(&hash)).unwrap());
-        assert!(!passwords.check("correct horsf", Some(&hash)).unwrap());
-        assert!(!passwords.check("a password nobody has", None).unwrap());
+        let place = passwords.place().unwrap();
+        assert!(place.check("correct horse", Some(&hash)));
+        assert!(!place.check("correct horsf", Some(&hash)));
+        assert!(!place.check("a password nobody has", None));
+        let others: Vec<_> = (1..CHECKS_AT_ONCE).map(|_| passwords.place().unwrap()).collect();
+        assert_eq!(passwords.place().unwrap_err().kind(), Kind::Unavailable);
+        drop(others);
+        assert!(passwords.place().is_ok());
         assert!(super::hash("short").is_err());
     }
 }

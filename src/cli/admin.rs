@@ -39,10 +39,18 @@ pub(super) struct Verify {
 }
 
 fn tell(verified: Verified, as_json: bool) {
-    let Verified { models, artifacts, bytes, staged } = verified;
+    let Verified { models, artifacts, bytes, staged, schema } = verified;
     if as_json {
-        output::value(&json!({ "ok": true, "models": models, "artifacts": artifacts, "bytes": bytes, "uploadsUnderWay": staged }));
+        output::value(&json!({
+            "ok": true, "models": models, "artifacts": artifacts, "bytes": bytes, "uploadsUnderWay": staged, "schema": schema,
+        }));
     } else {
+        if verified.is_older() {
+            output::line(format_args!(
+                "schema {schema} is older than this Rookery's {}; serving the file brings it up to date",
+                store::SCHEMA_VERSION
+            ));
+        }
         output::line(format_args!(
             "ok: {models} models, {artifacts} artifacts of {bytes} bytes in all have their SHA-256, {staged} uploads under way"
         ));

@@ -101,6 +101,20 @@ impl Server {
         Ok(Answer { status: answer.status().as_u16(), headers, body })
     }
 
+    /// A whole list, page by page; `path` may have a query.
+    pub(super) fn list(&self, path: &str, noun: &str) -> Result<Vec<Value>> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        let joint = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let page = self.call("GET", &format!("{path}{joint}after={}&limit=1000", encoded(&after)), None)?;
+            all.extend(page[noun].as_array().cloned().unwrap_or_default());
+            match page["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// A JSON request and its JSON answer.
     pub(super) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let text = body.map(Value::to_string);

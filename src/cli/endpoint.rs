@@ -139,16 +139,16 @@ impl EndpointVerb {
                 Ok(())
             }
             Self::List { server } => {
-                let all = server.call("GET", "/api/v1/endpoints", None)?;
+                let all = server.list("/api/v1/endpoints", "endpoints")?;
                 if as_json {
-                    output::value(&all["endpoints"]);
+                    output::value(&Value::Array(all));
                     return Ok(());
                 }
                 let row = |endpoint: &Value| {
                     let variants = endpoint["variants"].as_array().map_or(0, Vec::len);
                     vec![endpoint["name"].as_str().unwrap_or_default().to_owned(), variants.to_string()]
                 };
-                output::table(&["NAME", "VARIANTS"], &all["endpoints"].as_array().into_iter().flatten().map(row).collect::<Vec<_>>());
+                output::table(&["NAME", "VARIANTS"], &all.iter().map(row).collect::<Vec<_>>());
                 Ok(())
             }
             Self::Show(One { name, server }) => {

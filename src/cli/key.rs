@@ -73,7 +73,8 @@ impl KeyVerb {
             }
             Self::List(database) => {
                 let (service, caller) = database.open()?;
-                let keys = service.keys(&caller, None)?;
+                let mut keys = service.keys(&caller, None, "", usize::MAX)?.items;
+                keys.sort_by(|a, b| (&a.user.name, a.record.created_at).cmp(&(&b.user.name, b.record.created_at)));
                 let state = |key: &crate::authn::directory::Key| match key.record.expires_at {
                     _ if key.record.disabled => "disabled",
                     Some(end) if end <= now() => "expired",

@@ -155,15 +155,7 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
 }
 
 fn list(prefix: &str, server: &Server, as_json: bool) -> Result<()> {
-    let (mut all, mut after) = (Vec::new(), String::new());
-    loop {
-        let page = server.call("GET", &format!("/api/v1/models?prefix={}&after={}&limit=1000", encoded(prefix), encoded(&after)), None)?;
-        all.extend(page["models"].as_array().cloned().unwrap_or_default());
-        match page["next"].as_str() {
-            Some(next) => after = next.to_owned(),
-            None => break,
-        }
-    }
+    let all = server.list(&format!("/api/v1/models?prefix={}", encoded(prefix)), "models")?;
     if as_json {
         output::value(&Value::Array(all));
         return Ok(());

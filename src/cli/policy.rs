@@ -108,7 +108,7 @@ impl PolicyVerb {
             }
             Self::List(database) => {
                 let (service, caller) = database.open()?;
-                let all = service.policies(&caller)?;
+                let all = service.policies(&caller, "", usize::MAX)?.items;
                 if as_json {
                     let shown = all.iter().map(|one| json!({ "name": one.record.name, "version": one.record.version }));
                     output::value(&Value::Array(shown.collect()));

@@ -120,7 +120,7 @@ fn shown(principal: &Principal) -> Value {
 
 fn list(noun: Noun, database: &Database, as_json: bool) -> Result<()> {
     let (service, caller) = database.open()?;
-    let all = service.principals(&caller, noun)?;
+    let all = service.principals(&caller, noun, "", usize::MAX)?.items;
     if as_json {
         output::value(&Value::Array(all.iter().map(|one| shown(one)).collect()));
         return Ok(());

@@ -66,14 +66,24 @@ pub(super) fn log(error: &Error) {
     }
 }
 
+/// When to come again, in seconds.
+pub(super) fn retry_after(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Unavailable => Some("1"),
+        Kind::Throttled => Some("60"),
+        _ => None,
+    }
+}
+
 fn begin(error: &Error) -> HttpResponseBuilder {
     log(error);
     let mut response = HttpResponse::build(status(error.kind()));
     response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    if let Some(seconds) = retry_after(error.kind()) {
+        response.insert_header((header::RETRY_AFTER, seconds));
+    }
     match error.kind() {
         Kind::Unauthenticated => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-        Kind::Unavailable => drop(response.insert_header((header::RETRY_AFTER, "1"))),
-        Kind::Throttled => drop(response.insert_header((header::RETRY_AFTER, "60"))),
         // The rest of a body that is too large is not read.
         Kind::TooLarge => drop(response.force_close()),
         _ => {}

@@ -2,7 +2,7 @@
 //!
 //! A write to principals, policies, keys or endpoints makes the next picture inside its own transaction, checks on it
 //! that an administrator remains, commits, and swaps it in; only then does the caller hear of success. Another process's
-//! writes are noticed by the housekeeping thread. Next: `catalog.rs`, the same for model pointers.
+//! writes are noticed by a thread that does nothing else. Next: `catalog.rs`, the same for model pointers.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -19,12 +19,12 @@ use crate::error::{Error, Kind, Result};
 use crate::metrics::{Gauges, Metrics};
 use crate::names::Noun;
 use crate::policy::{Context, Outcome, Permit, Request};
-use crate::store::{Epochs, Read, Tx, audit, blobs, endpoints, now};
+use crate::store::{Epochs, Read, Tx, Watch, audit, blobs, endpoints, loaded, now};
 
 /// How often the file is asked whether another process wrote to it.
 const WATCH: Duration = Duration::from_millis(250);
-/// Every so many watches: dead uploads are swept, the hot set is kept.
-const CHORES: u64 = 240;
+/// How often dead uploads are swept and the hot set is kept.
+const CHORES: Duration = Duration::from_secs(60);
 
 /// One immutable picture, with the counts of the writes it contains.
 #[derive(Debug)]
@@ -59,10 +59,8 @@ impl Snapshot {
         self.endpoints.get(&name.to_ascii_lowercase())
     }
 
-    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        let mut all: Vec<_> = self.endpoints.values().cloned().collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+    pub(super) fn endpoints(&self) -> Vec<&Arc<Endpoint>> {
+        self.endpoints.values().collect()
     }
 
     /// Whether some user who can sign in may hand out any permission.
@@ -121,7 +119,7 @@ impl Service {
             // Another process's write that was not noticed yet: what the work looks up must contain it.
             if tx.epochs()?.access != last.epochs.access {
                 last = Arc::new(Snapshot::load(tx, Some(&last), &self.metrics)?);
-                self.snapshot.store(last.clone());
+                self.show(&last);
             }
             let done = work(tx)?;
             audit::record(tx, &caller.principal().arn, action, resource)?;
@@ -135,48 +133,59 @@ impl Service {
             Ok((done, next))
         })?;
         tracing::info!(target: "rookery::audit", principal = caller.principal().arn, action, resource, "changed");
-        self.snapshot.store(Arc::new(next));
+        self.show(&Arc::new(next));
         Ok(done)
     }
 
-    /// Reads the picture again if its counts are old.
-    fn refresh(&self) -> Result<()> {
-        let _order = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Puts a picture in place, unless one of a later write is there already: the file has one writer at a time, so of
+    /// two pictures the one with more writes contains the other.
+    fn show(&self, next: &Arc<Snapshot>) {
+        self.snapshot.rcu(|current| if current.epochs.access < next.epochs.access { next.clone() } else { current.clone() });
+    }
+
+    /// Reads again what another process's write made old. Waits for no write of this one: a user that was disabled
+    /// elsewhere is out however busy uploads keep the file.
+    fn refresh(&self, watch: &Watch) -> Result<()> {
         let last = self.snapshot.load_full();
-        let epochs = self.store.snapshot(|read| read.epochs())?;
+        let epochs = watch.snapshot(|read| read.epochs())?;
         if epochs.access != last.epochs.access {
-            let next = self.store.snapshot(|read| Snapshot::load(read, Some(&last), &self.metrics))?;
-            self.snapshot.store(Arc::new(next));
+            let next = watch.snapshot(|read| Snapshot::load(read, Some(&last), &self.metrics))?;
+            self.show(&Arc::new(next));
         }
         if self.catalog.notice(epochs.models) {
-            self.refresh_pins()?;
+            self.pins_are(watch.snapshot(loaded::pins)?);
         }
         Ok(())
     }
 
-    /// Starts the thread that notices other processes' writes, sweeps dead uploads and keeps the hot set. It ends with
-    /// the service.
+    /// Starts the thread that notices other processes' writes, and the one that sweeps dead uploads and keeps the hot
+    /// set. They end with the service.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start_housekeeping(self: &Arc<Self>) -> Result<()> {
+        let (service, watch) = (Arc::downgrade(self), self.store.watch()?);
+        let run = move || {
+            let mut failing = false;
+            while let Some(service) = service.upgrade() {
+                let seen = service.refresh(&watch);
+                drop(service);
+                if let Err(error) = &seen
+                    && !failing
+                {
+                    tracing::error!(?error, "what other processes wrote cannot be read");
+                }
+                failing = seen.is_err();
+                thread::sleep(WATCH);
+            }
+        };
+        thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(Error::internal)?;
         let service = Arc::downgrade(self);
         let run = move || {
-            let mut seen = None;
-            for round in 1u64.. {
+            loop {
+                thread::sleep(CHORES);
                 let Some(service) = service.upgrade() else { return };
-                let foreign = service.store.foreign_writes();
-                if foreign.is_some() && foreign != seen {
-                    match service.refresh() {
-                        Ok(()) => seen = foreign,
-                        Err(error) => tracing::error!(?error, "the database changed and could not be read again"),
-                    }
-                }
-                if round % CHORES == 0 {
-                    service.chores();
-                }
-                drop(service);
-                thread::sleep(WATCH);
+                service.chores();
             }
         };
         thread::Builder::new().name("housekeeping".to_owned()).spawn(run).map_err(Error::internal)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::Service;
+use super::{PageOf, Service};
 use crate::authn::Caller;
 use crate::codec::payload::Accept;
 use crate::error::{Error, Kind, Result};
@@ -364,13 +364,13 @@ impl Service {
         found.ok_or_else(|| Error::not_found(format!("there is no endpoint `{name}`")))
     }
 
-    /// All endpoints, by name.
+    /// Up to `count` endpoints after the name `after`, by name.
     ///
     /// # Errors
     /// Denied.
-    pub fn endpoints(&self, caller: &Caller) -> Result<Vec<Arc<Endpoint>>> {
+    pub fn endpoints(&self, caller: &Caller, after: &str, count: usize) -> Result<PageOf<Arc<Endpoint>>> {
         let _permit = self.authorise(caller, "sagemaker:ListEndpoints", "*", |_| ())?;
-        Ok(self.snapshot.load().endpoints())
+        Ok(PageOf::cut(self.snapshot.load().endpoints(), |endpoint| endpoint.name.as_str(), after, count))
     }
 
     /// Removes an endpoint. Its models stay.

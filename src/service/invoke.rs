@@ -22,11 +22,12 @@ use crate::codec::payload::{Accept, decode};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
-use crate::runtime::pipeline::{self, Step};
+use crate::runtime::pipeline::{self, Blocks, Step};
 use crate::runtime::{self, Model, prepared};
 use crate::store::blobs::{BlobReader, CHUNK};
 use crate::store::models::Pointer;
 use crate::store::{blobs, models};
+use crate::tensor::Block;
 
 /// Work estimated above this leaves the thread that takes requests.
 const LONG_NANOS: u64 = 200_000;
@@ -173,7 +174,6 @@ impl Service {
 
     async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
         let accept = Accept::parse(call.accept.filter(|asked| asked.trim() != "*/*").or(variant.accept.as_deref()))?;
-        let wanted = Wanted { accept, explain: call.explain };
         let slot = self.admit()?;
         let places = places(endpoint, variant, call.target_model)?;
         let mut started = Instant::now();
@@ -194,18 +194,7 @@ impl Service {
         for (target, _) in &ready {
             target.metrics.invocations.add();
         }
-        let explained = if call.explain { EXPLAINED } else { 1 };
-        let result = if estimate(&ready, call.body.len()).saturating_mul(explained) <= LONG_NANOS {
-            compute(&ready, &variant.stages, call.content_type, call.body, wanted)
-        } else {
-            let (ready, stages, body) = (ready.clone(), variant.stages.clone(), call.body.clone());
-            let content_type = call.content_type.map(str::to_owned);
-            blocking(move || {
-                let _slot = slot;
-                compute(&ready, &stages, content_type.as_deref(), &body, wanted)
-            })
-            .await
-        };
+        let result = work(&ready, &variant.stages, slot, call, accept).await;
         if result.is_err() {
             for (target, _) in &ready {
                 target.metrics.errors.add();
@@ -390,15 +379,6 @@ fn missing_model(error: Error) -> Error {
     if error.kind() == Kind::NotFound { error.as_kind(Kind::Validation) } else { error }
 }
 
-/// About how long decode, predict and encode take, in nanoseconds.
-fn estimate(ready: &[Ready], body: usize) -> u64 {
-    let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
-    // A value takes two bytes at least, and about six as written.
-    let rows = (body / (columns * 4)).max(1);
-    // A sparse row spreads over all columns however short it is written.
-    body as u64 * 10 + columns as u64 * 2 + ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>()
-}
-
 /// What is to come out.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
@@ -406,9 +386,62 @@ struct Wanted {
     explain: bool,
 }
 
-fn compute(ready: &[Ready], stages: &[Stage], content_type: Option<&str>, body: &[u8], wanted: Wanted) -> Result<Vec<u8>> {
+/// Decode, predict and encode: here if that is short, else on the blocking pool.
+async fn work(ready: &Stages<Ready>, stages: &Arc<[Stage]>, slot: Arc<Slot>, call: Call<'_>, accept: Accept) -> Result<Vec<u8>> {
+    let wanted = Wanted { accept, explain: call.explain };
+    let explained = if call.explain { EXPLAINED } else { 1 };
+    if estimate(ready, call.content_type, call.body).saturating_mul(explained) > LONG_NANOS {
+        let (ready, stages, body) = (ready.clone(), stages.clone(), call.body.clone());
+        let content_type = call.content_type.map(str::to_owned);
+        let long = move || {
+            let _slot = slot;
+            let input = read(&ready, content_type.as_deref(), &body)?;
+            predict(&ready, &stages, input, wanted)
+        };
+        return blocking(long).await;
+    }
+    let input = read(ready, call.content_type, call.body)?;
+    // Rows may be written shorter than was guessed; now they are counted.
+    if models_cost(ready, input.first().map_or(0, Block::rows)).saturating_mul(explained) <= LONG_NANOS {
+        return predict(ready, stages, input, wanted);
+    }
+    let (ready, stages) = (ready.clone(), stages.clone());
+    let long = move || {
+        let _slot = slot;
+        predict(&ready, &stages, input, wanted)
+    };
+    blocking(long).await
+}
+
+/// About how long decode, predict and encode take, in nanoseconds.
+fn estimate(ready: &[Ready], content_type: Option<&str>, body: &[u8]) -> u64 {
+    let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
+    // A value takes two bytes at least, and about six as written.
+    let rows = (body.len() / (columns * 4)).max(1);
+    let dense = body.len() as u64 * 10 + columns as u64 * 2 + models_cost(ready, rows);
+    // A sparse row spreads over all columns however short it is written.
+    let cells = (body.len() / 2).min(pipeline::CELLS_MAX / columns) * columns;
+    if cells as u64 > LONG_NANOS && dense <= LONG_NANOS && may_be_sparse(content_type, body) { cells as u64 } else { dense }
+}
+
+/// About how long models and encoder take for `rows`, in nanoseconds.
+fn models_cost(ready: &[Ready], rows: usize) -> u64 {
+    ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>() + rows as u64 * 20
+}
+
+/// Whether rows may leave columns out: libsvm's always, records' often, JSON's only with `keys`, which may be written
+/// with escapes.
+fn may_be_sparse(content_type: Option<&str>, body: &[u8]) -> bool {
+    let is = |word: &str| content_type.is_some_and(|content_type| content_type.to_ascii_lowercase().contains(word));
+    is("libsvm") || is("recordio") || (is("json") && (body.contains(&b'\\') || body.windows(4).any(|four| four == b"keys")))
+}
+
+fn read(ready: &[Ready], content_type: Option<&str>, body: &[u8]) -> Result<Blocks> {
     let Some((_, first)) = ready.first() else { return Err(Error::new(Kind::Internal, "a pipeline has no stage")) };
-    let input = decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))?;
+    decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))
+}
+
+fn predict(ready: &[Ready], stages: &[Stage], input: Blocks, wanted: Wanted) -> Result<Vec<u8>> {
     let mut models = ready.iter();
     let mut steps: Stages<Step<'_>> = Stages::new();
     for stage in stages {

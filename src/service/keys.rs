@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
 
-use super::Service;
+use super::{PageOf, Service};
 use crate::authn::directory::Key;
 use crate::authn::{Caller, Credential, new_api_key, new_aws_key_id};
 use crate::error::{Error, Kind, Result};
@@ -85,11 +85,11 @@ impl Service {
         Ok(made)
     }
 
-    /// The keys of a user, or of all.
+    /// Up to `count` keys after the id `after`, of a user or of all, by id.
     ///
     /// # Errors
     /// Denied, no such user.
-    pub fn keys(&self, caller: &Caller, user: Option<&str>) -> Result<Vec<Arc<Key>>> {
+    pub fn keys(&self, caller: &Caller, user: Option<&str>, after: &str, count: usize) -> Result<PageOf<Arc<Key>>> {
         let user = user.map(|user| self.canonical(Noun::User, user)).transpose()?;
         let user = user.as_ref().map(Name::as_str);
         let _permit = self.authorise(caller, "iam:ListAccessKeys", &Noun::User.arn(user.unwrap_or("*")), |_| ())?;
@@ -101,7 +101,7 @@ impl Service {
                 Some(found.ok_or_else(|| Error::not_found(format!("there is no user `{}`", shown(user))))?.row)
             }
         };
-        Ok(snapshot.directory.keys(row).into_iter().cloned().collect())
+        Ok(PageOf::cut(snapshot.directory.keys(row), |key| &key.record.id, after, count))
     }
 
     fn own_key(&self, id: &str) -> Result<Arc<Key>> {

@@ -38,15 +38,16 @@ impl Service {
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
         };
         let keys = [format!("user {named}"), format!("address {network}")];
+        let place = self.passwords.place()?;
         self.throttle.attempt(&keys, Instant::now())?;
         let user = self.snapshot.load().directory.find(Noun::User, name).cloned();
         let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
         match user {
-            Some(ref found) if self.passwords.check(password, hash)? && !found.disabled => {
+            Some(ref found) if place.check(password, hash) && !found.disabled => {
                 self.throttle.forgive(&keys);
                 Ok(found.clone())
             }
-            None if self.passwords.check(password, None)? => Err(wrong()),
+            None if place.check(password, None) => Err(wrong()),
             _ => {
                 tracing::info!(target: "rookery::audit", user = name, %address, "a sign-in failed");
                 Err(wrong())
@@ -57,7 +58,7 @@ impl Service {
     /// A token for whoever knows the password. Blocks for the time of a password check.
     ///
     /// # Errors
-    /// [`Kind::Unauthenticated`], [`Kind::Throttled`].
+    /// [`Kind::Unauthenticated`]; [`Kind::Throttled`] after too many wrong ones; [`Kind::Unavailable`] when too many are checked.
     pub fn log_in(&self, name: &str, password: &str, address: IpAddr) -> Result<Issued> {
         let user = self.check_password(name, password, address)?;
         self.tokens.issue(&user, now(), self.options.token_seconds)

@@ -110,9 +110,12 @@ impl Service {
 
     /// Tells the cache which versions are pinned now.
     pub(super) fn refresh_pins(&self) -> Result<()> {
-        let pins = self.store.snapshot(loaded::pins)?;
-        self.cache.set_pins(pins.into_iter().map(|(_, version)| version).collect());
+        self.pins_are(self.store.snapshot(loaded::pins)?);
         Ok(())
+    }
+
+    pub(super) fn pins_are(&self, pins: Vec<(String, Version)>) {
+        self.cache.set_pins(pins.into_iter().map(|(_, version)| version).collect());
     }
 
     /// Loads in the background what is pinned and what was hot before the last stop, until the room is used.

@@ -25,6 +25,7 @@ use arc_swap::ArcSwap;
 use self::access::Snapshot;
 use self::catalog::Catalog;
 use self::invoke::Loaded;
+use self::models::Preparing;
 use crate::artifact::Limits;
 use crate::authn::{Caller, MasterKey, Passwords, Throttle, Tokens};
 use crate::cache::Cache;
@@ -62,6 +63,27 @@ impl Options {
     }
 }
 
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct PageOf<T> {
+    /// In the order of their keys.
+    pub items: Vec<T>,
+    /// The key the next page begins after; `None` at the end.
+    pub next: Option<String>,
+}
+
+impl<T> PageOf<Arc<T>> {
+    /// The first `count` of `items` whose key comes after `after`.
+    fn cut(mut items: Vec<&Arc<T>>, key: impl Fn(&T) -> &str, after: &str, count: usize) -> Self {
+        items.retain(|item| after.is_empty() || key(item) > after);
+        items.sort_by(|a, b| key(a).cmp(key(b)));
+        let more = items.len() > count;
+        items.truncate(count);
+        let next = items.last().filter(|_| more).map(|last| key(last).to_owned());
+        Self { items: items.into_iter().cloned().collect(), next }
+    }
+}
+
 /// The service.
 #[derive(Debug)]
 pub struct Service {
@@ -83,8 +105,7 @@ pub struct Service {
     throttle: Throttle,
     in_flight: Arc<AtomicUsize>,
     refused: AtomicU64,
-    /// Large artifacts are prepared one at a time; each takes several times its size in memory.
-    preparing: Mutex<()>,
+    preparing: Preparing,
 }
 
 impl Service {
@@ -112,7 +133,7 @@ impl Service {
             master,
             in_flight: Arc::new(AtomicUsize::new(0)),
             refused: AtomicU64::new(0),
-            preparing: Mutex::new(()),
+            preparing: Preparing::default(),
             store,
             options,
         };

@@ -4,13 +4,15 @@
 //! visible by one small transaction; refused or abandoned, nothing of it stays. Next: `invoke.rs`, which serves them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Service;
 use super::endpoints::Endpoint;
-use super::invoke::Loaded;
+use super::invoke::{Loaded, blocking};
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::error::{Error, Kind, Result};
@@ -25,6 +27,8 @@ use crate::store::{Tx, audit, endpoints};
 const BATCH: usize = 4 * CHUNK;
 /// The most bytes one transaction writes.
 const TRANSACTION: usize = 16 * CHUNK;
+/// Uploads that wait to be prepared, each with at most [`BATCH`] bytes in memory; more are answered 503.
+const WAITING_MAX: usize = 64;
 /// The longest page of a list.
 pub const PAGE_MAX: usize = 1000;
 
@@ -69,11 +73,42 @@ pub struct Published {
     pub summary: Summary,
 }
 
+/// Who prepares: one at a time, since a small artifact may unpack to a large one and takes several times that in memory.
+#[derive(Debug)]
+pub(super) struct Preparing {
+    turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl Default for Preparing {
+    fn default() -> Self {
+        Self { turns: Arc::new(Semaphore::new(1)), waiting: AtomicUsize::new(0) }
+    }
+}
+
+impl Preparing {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
+        /// Gives the place back also when the sender goes away.
+        struct Place<'a>(&'a AtomicUsize);
+        impl Drop for Place<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let before = self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _place = Place(&self.waiting);
+        if before >= WAITING_MAX {
+            return Err(Error::new(Kind::Unavailable, "too many uploads wait to be checked; send this one again in a second"));
+        }
+        self.turns.clone().acquire_owned().await.map_err(Error::internal)
+    }
+}
+
 /// An upload under way. Dropped unfinished, it leaves nothing.
 #[derive(Debug)]
 pub struct Upload {
     service: Arc<Service>,
-    permit: Permit,
+    permit: Arc<Permit>,
     caller: Caller,
     by: String,
     path: ModelPath,
@@ -127,15 +162,27 @@ impl Upload {
         Ok(())
     }
 
-    /// Prepares and publishes what was uploaded. Blocks. When this returns `Ok`, the model is on disk and every later
-    /// request is answered by it.
+    /// Prepares and publishes what was uploaded. When this returns `Ok`, the model is on disk and every later request is
+    /// answered by it. Its turn is waited for before a thread is taken.
     ///
     /// # Errors
-    /// The refusal, naming the member and the reason; [`Kind::Precondition`].
-    pub fn finish(mut self) -> Result<Published> {
+    /// The refusal, naming the member and the reason; [`Kind::Precondition`]; [`Kind::Unavailable`] when too many wait.
+    pub async fn finish(mut self) -> Result<Published> {
+        let turn = self.service.preparing.turn().await?;
+        blocking(move || {
+            let published = self.check_and_publish(turn);
+            // Here it may block, so that nothing is left when the refusal is read.
+            let staged = self.staged.take();
+            self.discard(staged);
+            published
+        })
+        .await
+    }
+
+    fn check_and_publish(&mut self, turn: OwnedSemaphorePermit) -> Result<Published> {
         // The body may have taken long; whoever sent it must still be allowed to.
         let caller = self.service.renew(&self.caller)?;
-        self.permit = self.service.authorise(&caller, "s3:PutObject", &self.path.arn(), |_| ())?;
+        self.permit = Arc::new(self.service.authorise(&caller, "s3:PutObject", &self.path.arn(), |_| ())?);
         if self.total == 0 {
             return Err(Error::invalid("the body is empty; send the model file's bytes"));
         }
@@ -144,6 +191,7 @@ impl Upload {
         }
         let version = Version(std::mem::take(&mut self.hash).finalize().into());
         let made = self.prepare()?;
+        drop(turn);
         let (weight, budget) = (made.summary.weight, self.service.cache.budget());
         if weight as u64 > budget {
             return Err(Error::new(
@@ -164,8 +212,6 @@ impl Upload {
 
     fn prepare(&self) -> Result<Prepared> {
         let service = &self.service;
-        // One at a time: a small artifact may unpack to a large one, and takes several times that in memory.
-        let _turn = service.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         let limits = service.options.archive;
         let artifact = match self.staged {
             None => Artifact::read(self.buffer.as_slice(), limits)?,
@@ -219,17 +265,29 @@ impl Upload {
     }
 
     fn discard(&self, blob: Option<BlobId>) {
-        let Some(blob) = blob else { return };
-        if let Err(error) = self.service.store.write(&self.permit, |tx| blobs::discard(tx, blob)) {
-            tracing::warn!(?error, "what a refused upload staged is left for the sweep");
+        if let Some(blob) = blob {
+            discard(&self.service, &self.permit, blob);
         }
+    }
+}
+
+fn discard(service: &Service, permit: &Permit, blob: BlobId) {
+    if let Err(error) = service.store.write(permit, |tx| blobs::discard(tx, blob)) {
+        tracing::warn!(?error, "what a refused upload staged is left for the sweep");
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let staged = self.staged.take();
-        self.discard(staged);
+        let Some(staged) = self.staged.take() else { return };
+        let (service, permit) = (self.service.clone(), self.permit.clone());
+        let work = move || discard(&service, &permit, staged);
+        // A sender that broke off is noticed on the thread that takes requests, which must not wait for the file. A
+        // runtime that is stopping drops the work; then the sweep does it.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => work(),
+        }
     }
 }
 
@@ -263,7 +321,7 @@ impl Service {
         let permit = self.authorise(caller, "s3:PutObject", &path.arn(), |_| ())?;
         Ok(Upload {
             service: self.clone(),
-            permit,
+            permit: Arc::new(permit),
             caller: caller.clone(),
             by: caller.principal().arn.clone(),
             path,

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::Service;
 use super::principals::within_boundary;
+use super::{PageOf, Service};
 use crate::authn::Caller;
 use crate::authn::directory::Managed;
 use crate::error::{Error, Kind, Result};
@@ -69,13 +69,13 @@ impl Service {
         found.ok_or_else(|| Error::not_found(format!("there is no policy `{name}`")))
     }
 
-    /// All managed policies, by name.
+    /// Up to `count` managed policies after the name `after`, by name.
     ///
     /// # Errors
     /// Denied.
-    pub fn policies(&self, caller: &Caller) -> Result<Vec<Arc<Managed>>> {
+    pub fn policies(&self, caller: &Caller, after: &str, count: usize) -> Result<PageOf<Arc<Managed>>> {
         let _permit = self.authorise(caller, "iam:ListPolicies", &Noun::Policy.arn("*"), |_| ())?;
-        Ok(self.snapshot.load().directory.all_managed().into_iter().cloned().collect())
+        Ok(PageOf::cut(self.snapshot.load().directory.all_managed(), |one| &one.record.name, after, count))
     }
 
     /// Removes a managed policy nobody has.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Service;
+use super::{PageOf, Service};
 use crate::authn::directory::{ADMINISTRATOR_DOCUMENT, Directory, Principal};
 use crate::authn::{Caller, hash_password, random};
 use crate::error::{Error, Kind, Result};
@@ -60,10 +60,13 @@ pub enum Change<'a> {
 }
 
 impl Change<'_> {
-    fn action(self, noun: Noun) -> String {
+    /// The action it asks for. A first password, another one and none are told apart, as AWS does.
+    fn action(self, noun: Noun, has_password: bool) -> String {
         let title = title(noun);
         match self {
-            Self::Password(_) => "iam:UpdateLoginProfile".to_owned(),
+            Self::Password(Some(_)) if has_password => "iam:UpdateLoginProfile".to_owned(),
+            Self::Password(Some(_)) => "iam:CreateLoginProfile".to_owned(),
+            Self::Password(None) => "iam:DeleteLoginProfile".to_owned(),
             Self::Disabled(_) => format!("iam:Update{title}"),
             Self::Tags(_) => format!("iam:Tag{title}"),
             Self::Boundary(Some(_)) => format!("iam:Put{title}PermissionsBoundary"),
@@ -164,6 +167,9 @@ impl Service {
             let policy = Noun::Policy.arn(ADMINISTRATOR);
             let _attach = self.authorise(caller, "iam:AttachUserPolicy", &arn, |context| context.policy_arn(policy))?;
         }
+        if new.password.is_some() {
+            let _sign_in = self.authorise(caller, "iam:CreateLoginProfile", &arn, |_| ())?;
+        }
         if !new.tags.is_empty() {
             let _tag = self.authorise(caller, &format!("iam:Tag{}", title(noun)), &arn, |_| ())?;
         }
@@ -198,6 +204,11 @@ impl Service {
         self.found(noun, name.as_str())
     }
 
+    /// Whether a user signs in with a password.
+    fn has_password(&self, name: &str) -> bool {
+        self.snapshot.load().directory.find(Noun::User, name).is_some_and(|user| user.password_hash.is_some())
+    }
+
     fn found(&self, noun: Noun, name: &str) -> Result<Arc<Principal>> {
         let found = self.snapshot.load().directory.find(noun, name).cloned();
         found.ok_or_else(|| Error::not_found(format!("there is no {} `{}`", noun.word(), crate::names::shown(name))))
@@ -213,13 +224,13 @@ impl Service {
         self.found(noun, name.as_str())
     }
 
-    /// All of a kind, by name.
+    /// Up to `count` of a kind after the name `after`, by name.
     ///
     /// # Errors
     /// Denied.
-    pub fn principals(&self, caller: &Caller, noun: Noun) -> Result<Vec<Arc<Principal>>> {
+    pub fn principals(&self, caller: &Caller, noun: Noun, after: &str, count: usize) -> Result<PageOf<Arc<Principal>>> {
         let _permit = self.authorise(caller, &format!("iam:List{}s", title(noun)), &noun.arn("*"), |_| ())?;
-        Ok(self.snapshot.load().directory.all(noun).into_iter().cloned().collect())
+        Ok(PageOf::cut(self.snapshot.load().directory.all(noun), |one| &one.name, after, count))
     }
 
     /// Removes one, with its inline policies, keys, sessions and memberships.
@@ -256,8 +267,16 @@ impl Service {
     pub fn change_principal(&self, caller: &Caller, noun: Noun, name: &str, change: Change<'_>) -> Result<()> {
         let name = self.canonical(noun, name)?;
         change.fits(noun)?;
-        let action = change.action(noun);
-        let permit = self.authorise_principal(caller, &action, noun, name.as_str(), Some(change))?;
+        let had_password = self.has_password(name.as_str());
+        let action = change.action(noun, had_password);
+        let permit = self.authorise_principal(caller, &action, noun, name.as_str(), Some(change)).map_err(|denied| {
+            // Whoever may not see the user is not told by the action's name whether there is a password.
+            let hidden = self.authorise(caller, "iam:GetUser", &noun.arn(name.as_str()), |_| ()).is_err();
+            let plain = change.action(noun, true);
+            let other =
+                if hidden && plain != action { self.authorise(caller, &plain, &noun.arn(name.as_str()), |_| ()).err() } else { None };
+            other.unwrap_or(denied)
+        })?;
         if let Change::Boundary(boundary) = change {
             within_boundary(caller, [boundary].into_iter())?;
         }
@@ -273,6 +292,10 @@ impl Service {
             self.guard(caller, noun, name.as_str())?;
             if let Change::AddMember(user) = change {
                 self.guard(caller, Noun::User, user)?;
+            }
+            // Giving a password and changing it are different permissions, so it must still be the one that was asked for.
+            if matches!(change, Change::Password(Some(_))) && self.has_password(name.as_str()) != had_password {
+                return Err(Error::conflict(format!("the password of `{name}` was set or removed a moment ago; send the request again")));
             }
             match change {
                 Change::Password(_) => kept::set_password(tx, &name, hash.as_deref()),

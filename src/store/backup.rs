@@ -11,7 +11,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest, Sha256};
 
 use super::blobs::{BlobId, BlobReader};
-use super::{Read, Store, failed};
+use super::open::{beside, look};
+use super::{Read, SCHEMA_VERSION, Store, failed};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
 use crate::policy::Permit;
@@ -27,6 +28,15 @@ pub struct Verified {
     pub bytes: u64,
     /// Uploads under way or dead.
     pub staged: u64,
+    /// The schema the file has. An older one than this build's is brought up to date when the file is next served.
+    pub schema: i32,
+}
+
+impl Verified {
+    /// Whether the file is of an older schema than this build's.
+    pub fn is_older(&self) -> bool {
+        self.schema < SCHEMA_VERSION
+    }
 }
 
 fn io_error(what: &str, path: &Path, error: std::io::Error) -> Error {
@@ -42,13 +52,11 @@ impl Store {
         if target.exists() {
             return Err(Error::conflict(format!("`{}` exists; give another path", target.display())));
         }
-        let partial = beside(target, ".partial");
-        let _ = fs::remove_file(&partial);
+        let partial = partial(target)?;
         let source = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
         source.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
         let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the backup is not UTF-8"))?;
         let copied = source.execute("VACUUM INTO ?1", [name]).map_err(failed).and_then(|_| {
-            private(&partial)?;
             File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
             fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
             sync_folder(target)
@@ -85,13 +93,18 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
             return Err(Error::conflict(format!("`{}` is in use; stop its server first", target.display())));
         }
     }
-    let partial = beside(target, ".partial");
-    let _ = fs::remove_file(&partial);
     // By the engine, so that what is still in the log beside the source comes along.
-    let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
-    Connection::open(source).and_then(|connection| connection.execute("VACUUM INTO ?1", [name])).map_err(failed)?;
-    private(&partial)?;
-    File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
+    let copied = look(source, |connection| {
+        let partial = partial(target)?;
+        let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
+        connection.execute("VACUUM INTO ?1", [name]).map_err(failed)?;
+        File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))
+    });
+    let partial = beside(target, ".partial");
+    if copied.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    copied?;
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(beside(target, suffix));
     }
@@ -100,16 +113,13 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
     Ok(verified)
 }
 
-/// Password hashes are inside, so only the owner reads it.
-fn private(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| io_error("write", path, error))
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
+/// The empty file that becomes `target`. Password hashes will be inside, so only the owner may read it from the start.
+fn partial(target: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let partial = beside(target, ".partial");
+    let _ = fs::remove_file(&partial);
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
+    made.map(|_| partial).map_err(|error| io_error("write", target, error))
 }
 
 /// A rename is on disk once its folder is.
@@ -118,16 +128,15 @@ fn sync_folder(path: &Path) -> Result<()> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io_error("write", folder, error))
 }
 
-/// Checks the file at `path`: SQLite's own integrity, foreign keys, and every artifact's bytes against its name.
+/// Checks the file at `path`: SQLite's own integrity, foreign keys, and every artifact's bytes against its name. The
+/// file is only read, and stays as it is.
 ///
 /// # Errors
 /// The first thing that does not hold.
 pub fn verify(path: &Path) -> Result<Verified> {
-    if !path.exists() {
-        return Err(Error::not_found(format!("there is no file `{}`", path.display())));
-    }
-    let store = Store::open(path)?;
-    store.snapshot(|read| {
+    look(path, |connection| {
+        let transaction = connection.unchecked_transaction().map_err(failed)?;
+        let read = &Read { connection: &transaction };
         let problems: Vec<String> = read.all("PRAGMA integrity_check(5)", [], |row| row.get(0))?;
         if problems.iter().any(|problem| problem != "ok") {
             return Err(damaged(&problems.join("; ")));
@@ -139,6 +148,7 @@ pub fn verify(path: &Path) -> Result<Verified> {
         let mut verified = Verified {
             models: u64::try_from(super::models::count(read)?).unwrap_or_default(),
             staged: u64::try_from(super::blobs::staged(read)?).unwrap_or_default(),
+            schema: connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?,
             ..Verified::default()
         };
         let artifacts = read.all("SELECT sha256, artifact, prepared FROM version", [], |row| {

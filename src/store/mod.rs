@@ -41,6 +41,12 @@ pub struct Store {
     path: PathBuf,
 }
 
+/// A reading connection of its own.
+#[derive(Debug)]
+pub struct Watch {
+    connection: Connection,
+}
+
 /// A consistent view for reading.
 #[derive(Debug)]
 pub struct Read<'a> {
@@ -142,11 +148,23 @@ impl Store {
         work(&Read { connection: &transaction })
     }
 
-    /// A number that changes when another process has written to the file; `None` while a write of this one runs.
-    pub fn foreign_writes(&self) -> Option<i64> {
-        // On the writing connection the pragma counts the commits of all others, and all others are other processes.
-        let writer = self.writer.try_lock().ok()?;
-        writer.pragma_query_value(None, "data_version", |row| row.get(0)).ok()
+    /// A connection to see other processes' writes by, which waits for neither a write of this one nor a free reader.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn watch(&self) -> Result<Watch> {
+        open::reader(&self.path).map(|connection| Watch { connection })
+    }
+}
+
+impl Watch {
+    /// As [`Store::snapshot`].
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn snapshot<T>(&self, work: impl FnOnce(&Read<'_>) -> Result<T>) -> Result<T> {
+        let transaction = self.connection.unchecked_transaction().map_err(failed)?;
+        work(&Read { connection: &transaction })
     }
 }
 

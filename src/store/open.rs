@@ -1,11 +1,11 @@
 //! What is checked and set before a file is used: whose it is, which schema, which engine; then migrations.
 //!
 //! The header is read as plain bytes first, so a file that is refused has not been touched, not even by a log file
-//! beside it. Next: `mod.rs`.
+//! beside it. [`look`] opens a file without ever changing it. Next: `mod.rs`.
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -27,19 +27,31 @@ pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 const ENGINE_MIN: i32 = 3_051_003;
 const BUSY: Duration = Duration::from_secs(10);
 const READERS: u32 = 8;
+/// How often a file that changes hands while it is looked at is looked at again.
+const LOOKS: usize = 5;
 
 pub(super) fn open(path: &Path) -> Result<Store> {
     let writer = writer(path)?;
     let manager = SqliteConnectionManager::file(path)
         .with_flags(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .with_init(|connection| {
-            connection.busy_timeout(BUSY)?;
-            settings(connection)?;
-            connection.pragma_update(None, "query_only", true)
-        });
+        .with_init(|connection| for_reading(connection));
     let readers = Pool::builder().max_size(READERS).min_idle(Some(1)).test_on_check_out(false).build(manager);
     let readers = readers.map_err(|error| cannot_open(path).because(error))?;
     Ok(Store { writer: Mutex::new(writer), readers, path: path.to_owned() })
+}
+
+/// A reading connection outside of the pool.
+pub(super) fn reader(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path).because(error))?;
+    for_reading(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+fn for_reading(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    settings(connection)?;
+    connection.pragma_update(None, "query_only", true)
 }
 
 fn writer(path: &Path) -> Result<Connection> {
@@ -66,6 +78,74 @@ fn writer(path: &Path) -> Result<Connection> {
     Ok(writer)
 }
 
+/// Runs `work` on a file as it is: the file is neither made nor migrated nor written, nor its journal mode set. A
+/// server may have it open meanwhile.
+///
+/// # Errors
+/// [`Kind::NotFound`], [`Kind::Conflict`] when it is empty or no Rookery database, and what `work` returns.
+pub(super) fn look<T>(path: &Path, work: impl Fn(&Connection) -> Result<T>) -> Result<T> {
+    check_engine(rusqlite::version_number())?;
+    let log = beside(path, "-wal");
+    for _ in 0..LOOKS {
+        let stamp =
+            || std::fs::metadata(path).map(|file| (file.len(), file.modified().ok())).map_err(|error| cannot_read(path).because(error));
+        if !path.exists() {
+            return Err(Error::not_found(format!("there is no file `{}`", path.display())));
+        }
+        match check_header(path)? {
+            Header::Schema(1..) => {}
+            Header::Schema(_) | Header::Empty => {
+                return Err(Error::conflict(format!("`{}` is empty: it holds no Rookery database", path.display())));
+            }
+        }
+        let (before, logged) = (stamp()?, log.exists());
+        let connection = if logged {
+            // The newest writes are in the log, which is read under the locks that a server respects.
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        } else {
+            // Without a log nobody has the file open. Said to be immutable, no log is put beside it, so that the folder
+            // need not be writable; in exchange no lock tells that a server was started meanwhile.
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(immutable(path), flags)
+        };
+        let connection = connection.map_err(|error| cannot_read(path).because(error))?;
+        connection.busy_timeout(BUSY).map_err(failed)?;
+        connection.pragma_update(None, "trusted_schema", false).map_err(|error| cannot_read(path).because(error))?;
+        let done = work(&connection);
+        if logged || (stamp()? == before && !log.exists()) {
+            return done;
+        }
+    }
+    Err(Error::new(Kind::Unavailable, format!("`{}` changes while it is read; try again", path.display())))
+}
+
+/// The file as a URI that says nobody writes to it.
+fn immutable(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}
+
+/// The path with something after its name, as SQLite names its log.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn cannot_read(path: &Path) -> Error {
+    let path = path.display();
+    Error::new(Kind::Unavailable, format!("cannot read `{path}`; if there is a `{path}-wal`, copy both to a folder that may be written"))
+}
+
 fn settings(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(128);
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -85,16 +165,24 @@ fn check_engine(version: i32) -> Result<()> {
     Ok(())
 }
 
+/// What the first bytes of a file say.
+enum Header {
+    /// There is none yet.
+    Empty,
+    /// It is ours, of this schema version.
+    Schema(i32),
+}
+
 /// Refuses a file that is not ours or too new by its first 100 bytes alone.
-fn check_header(path: &Path) -> Result<()> {
+fn check_header(path: &Path) -> Result<Header> {
     let mut head = [0u8; 100];
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Header::Empty),
         Err(error) => return Err(cannot_open(path).because(error)),
     };
     match file.read(&mut head).map_err(|error| cannot_open(path).because(error))? {
-        0 => return Ok(()),
+        0 => return Ok(Header::Empty),
         100 if head.starts_with(b"SQLite format 3\0") => {}
         _ => {
             return Err(Error::new(Kind::Conflict, format!("`{}` is not a Rookery database; give another path with --db", path.display())));
@@ -107,7 +195,7 @@ fn check_header(path: &Path) -> Result<()> {
             format!("`{}` is another program's SQLite database; give another path with --db", path.display()),
         ));
     }
-    check_version(field(60))
+    check_version(field(60)).map(|()| Header::Schema(field(60)))
 }
 
 fn check_version(version: i32) -> Result<()> {

@@ -113,6 +113,7 @@ fn many(count: usize) {
     let service = open();
     let caller = service.file_caller();
     let mut artifact_bytes = 0u64;
+    let runtime = actix_web::rt::System::new();
     let started = Instant::now();
     for at in 0..count {
         let model = city::model(at as u64, 100_000.0, 2, 3);
@@ -120,7 +121,7 @@ fn many(count: usize) {
         let path = rookery::names::ModelPath::parse(&format!("many/{at:07}.json")).unwrap();
         let mut upload = service.upload(&caller, path, Precondition::None).unwrap();
         upload.push(model.as_bytes()).unwrap();
-        upload.finish().unwrap();
+        runtime.block_on(upload.finish()).unwrap();
     }
     let per_upload = started.elapsed().as_secs_f64() * 1e6 / count as f64;
     drop(service);

@@ -68,6 +68,7 @@ const ROWS: &[Row] = &[
     ("DELETE /api/v1/groups/{name}/members/{user}", "/api/v1/groups/crew/members/extra", ""),
     ("POST /api/v1/{noun:users|groups|roles}", "/api/v1/users", USER),
     ("POST /api/v1/{noun:users|groups|roles}", "/api/v1/users", r#"{"name":"made","admin":true}"#),
+    ("POST /api/v1/{noun:users|groups|roles}", "/api/v1/users", r#"{"name":"made","password":"a new long one"}"#),
     ("POST /api/v1/{noun:users|groups|roles}", "/api/v1/groups", USER),
     ("POST /api/v1/{noun:users|groups|roles}", "/api/v1/roles", TRUST),
     ("GET /api/v1/{noun:users|groups|roles}", "/api/v1/users", ""),

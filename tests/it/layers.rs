@@ -112,7 +112,6 @@ fn what_needs_no_permit_is_called_from_the_known_places_only() {
         "service/login.rs",
         "service/memory.rs",
         "service/mod.rs",
-        "store/backup.rs",
         "store/mod.rs",
     ];
     let mut callers = Vec::new();

@@ -6,6 +6,9 @@
 mod answers;
 mod dialect;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::support::{HOUSE, Reply, Server, city};
@@ -373,4 +376,47 @@ fn content_types_are_read_sniffed_or_refused_with_a_hint() {
         let media = media.split(';').next().unwrap();
         assert!(message.starts_with(&format!("content type `{media}` cannot be read; send Content-Type text/csv")), "{message}");
     }
+}
+
+#[test]
+fn short_sparse_rows_of_a_wide_model_hold_up_nobody() {
+    let server = Server::with(&["--workers", "1"]);
+    let text = String::from_utf8(city(1, 100.0)).unwrap().replace(r#""num_feature":"8""#, r#""num_feature":"50000""#);
+    let (front, back) = text.split_once(r#""feature_names":["#).unwrap();
+    let (_, back) = back.split_once(r#","gradient_booster""#).unwrap();
+    let wide = format!(r#"{front}"feature_names":[],"feature_types":[],"gradient_booster"{back}"#);
+    server.put_model("s/wide", wide.as_bytes()).expect(201);
+    server.put_endpoint("s", &json!([{ "model": "s/wide" }]));
+    // 330 rows in 660 bytes, which spread over 16 million values.
+    let rows = "1\n".repeat(330);
+    let heavy = || {
+        let began = Instant::now();
+        let headers = [("content-type", "text/libsvm")];
+        server.send("POST", "/endpoints/s/invocations", &server.admin, &headers, rows.as_bytes()).expect(200);
+        began.elapsed()
+    };
+    heavy();
+    let alone = (0..3).map(|_| heavy()).min().unwrap();
+    let over = AtomicBool::new(false);
+    let mut waits: Vec<Duration> = std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    heavy();
+                }
+            });
+        }
+        let one = |_| {
+            std::thread::sleep(Duration::from_millis(30));
+            let asked = Instant::now();
+            server.admin("GET", "/api/v1/whoami", b"").expect(200);
+            asked.elapsed()
+        };
+        let waits = (0..21).map(one).collect();
+        over.store(true, Ordering::Relaxed);
+        waits
+    });
+    waits.sort();
+    // On the thread that takes requests, several of them would go first.
+    assert!(waits[10] < alone * 2, "whoami takes {:?} while predictions of {alone:?} run", waits[10]);
 }

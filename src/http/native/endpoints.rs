@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::super::{State, reply};
-use super::{json as read_json, part, run};
+use super::{PageQuery, checked, listed, part, query, read_json, run};
 use crate::service::endpoints::{Endpoint, EndpointConfig};
 
 fn shown(endpoint: &Endpoint) -> Value {
@@ -24,11 +24,15 @@ pub(in super::super) async fn create(request: HttpRequest, mut payload: Payload,
     reply::json(StatusCode::CREATED, &result.await)
 }
 
-/// `GET /api/v1/endpoints`
+/// `GET /api/v1/endpoints?after=&limit=`
 pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let result = run(&request, &state, |service, caller| service.endpoints(caller)).await;
-    let result = result.map(|all| json!({ "endpoints": all.iter().map(|endpoint| shown(endpoint)).collect::<Vec<_>>() }));
-    reply::json(StatusCode::OK, &result)
+    let result = async {
+        let PageQuery { after, limit } = query(&request)?;
+        let limit = checked(limit)?;
+        let page = run(&request, &state, move |service, caller| service.endpoints(caller, &after, limit)).await?;
+        Ok(listed("endpoints", &page, |endpoint| shown(endpoint)))
+    };
+    reply::json(StatusCode::OK, &result.await)
 }
 
 /// `GET /api/v1/endpoints/{name}`

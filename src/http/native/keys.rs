@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::{State, reply};
-use super::{json as read_json, part, query, run};
+use super::{checked, listed, page, part, query, read_json, run};
 use crate::authn::directory::Key;
 use crate::store::keys::KeyKind;
 
@@ -57,14 +57,19 @@ pub(in super::super) async fn create(request: HttpRequest, mut payload: Payload,
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     user: Option<String>,
+    #[serde(default)]
+    after: String,
+    #[serde(default = "page")]
+    limit: usize,
 }
 
-/// `GET /api/v1/keys?user=`
+/// `GET /api/v1/keys?user=&after=&limit=`
 pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let result = async {
-        let ListQuery { user } = query(&request)?;
-        let keys = run(&request, &state, move |service, caller| service.keys(caller, user.as_deref())).await?;
-        Ok(json!({ "keys": keys.iter().map(|key| shown(key)).collect::<Vec<_>>() }))
+        let ListQuery { user, after, limit } = query(&request)?;
+        let limit = checked(limit)?;
+        let keys = run(&request, &state, move |service, caller| service.keys(caller, user.as_deref(), &after, limit)).await?;
+        Ok(listed("keys", &keys, |key| shown(key)))
     };
     reply::json(StatusCode::OK, &result.await)
 }

@@ -14,14 +14,17 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Payload};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::{State, caller};
 use crate::authn::Caller;
 use crate::error::{Error, Result};
 use crate::names::{ModelPath, shown};
-use crate::service::Service;
 use crate::service::invoke::blocking;
+use crate::service::models::PAGE_MAX;
+use crate::service::{PageOf, Service};
 
 /// The longest JSON body; a policy document is the longest thing in one.
 const JSON_MAX: usize = 1 << 20;
@@ -45,7 +48,7 @@ async fn text(request: &HttpRequest, state: &Data<State>, payload: &mut Payload)
 }
 
 /// The body as JSON of a shape.
-async fn json<T: DeserializeOwned>(request: &HttpRequest, state: &Data<State>, payload: &mut Payload) -> Result<T> {
+async fn read_json<T: DeserializeOwned>(request: &HttpRequest, state: &Data<State>, payload: &mut Payload) -> Result<T> {
     parse(&text(request, state, payload).await?)
 }
 
@@ -80,6 +83,31 @@ fn decoded(raw: &str) -> Result<String> {
         out.push(high.ok_or_else(bad)? << 4 | low.ok_or_else(bad)?);
     }
     String::from_utf8(out).map_err(|_| bad())
+}
+
+/// Which page of a list: up to `limit` after the key `after`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    #[serde(default)]
+    after: String,
+    #[serde(default = "page")]
+    limit: usize,
+}
+
+/// The usual length of a page.
+fn page() -> usize {
+    100
+}
+
+/// A page's length as it was asked for.
+fn checked(limit: usize) -> Result<usize> {
+    if (1..=PAGE_MAX).contains(&limit) { Ok(limit) } else { Err(Error::invalid(format!("limit is 1 to {PAGE_MAX}"))) }
+}
+
+/// A page as `{"<noun>":[…],"next":…}`.
+fn listed<T>(noun: &str, page: &PageOf<T>, shown: impl Fn(&T) -> Value) -> Value {
+    json!({ noun: page.items.iter().map(shown).collect::<Vec<_>>(), "next": page.next })
 }
 
 /// The query's parameters.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{State, caller, reply};
-use super::{model_path, parse, query, run, text};
+use super::{checked, model_path, page, parse, query, run, text};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
 use crate::service::invoke::blocking;
@@ -24,10 +24,6 @@ struct ListQuery {
     after: String,
     #[serde(default = "page")]
     limit: usize,
-}
-
-fn page() -> usize {
-    100
 }
 
 fn shown(model: &Shown) -> Value {
@@ -66,9 +62,7 @@ fn precondition(request: &HttpRequest) -> Result<Precondition> {
 pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let result = async {
         let ListQuery { prefix, after, limit } = query(&request)?;
-        if limit == 0 || limit > crate::service::models::PAGE_MAX {
-            return Err(Error::invalid(format!("limit is 1 to {}", crate::service::models::PAGE_MAX)));
-        }
+        let limit = checked(limit)?;
         let page = run(&request, &state, move |service, caller| service.models(caller, &prefix, &after, limit)).await?;
         Ok(json!({ "models": page.models.iter().map(shown).collect::<Vec<_>>(), "next": page.next }))
     };
@@ -113,7 +107,7 @@ async fn receive(mut upload: Upload, payload: &mut Payload) -> Result<Published>
             upload = blocking(move || upload.flush().map(|()| upload)).await?;
         }
     }
-    blocking(move || upload.finish()).await
+    upload.finish().await
 }
 
 /// `DELETE /api/v1/models/{path}`

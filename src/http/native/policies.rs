@@ -7,17 +7,25 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{State, reply};
-use super::{json as read_json, part, run, text};
+use super::{PageQuery, checked, listed, part, query, read_json, run, text};
 use crate::authn::directory::Managed;
 use crate::error::{Error, Result};
 use crate::names::Noun;
 use crate::service::principals::Change;
 use crate::service::simulate::Asked;
 
-fn shown(managed: &Managed) -> Value {
+/// In a list: all but the document, which may be long.
+fn named(managed: &Managed) -> Value {
     let record = &managed.record;
-    let document: Value = serde_json::from_str(&record.document).unwrap_or(Value::Null);
-    json!({ "name": record.name, "arn": Noun::Policy.arn(&record.name), "version": record.version, "document": document, "updatedAt": record.updated_at })
+    json!({ "name": record.name, "arn": Noun::Policy.arn(&record.name), "version": record.version, "updatedAt": record.updated_at })
+}
+
+fn shown(managed: &Managed) -> Value {
+    let mut shown = named(managed);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("document".to_owned(), serde_json::from_str(&managed.record.document).unwrap_or(Value::Null));
+    }
+    shown
 }
 
 /// `PUT /api/v1/policies/{name}` with the document as the body
@@ -34,10 +42,15 @@ pub(in super::super) async fn put(request: HttpRequest, mut payload: Payload, st
     }
 }
 
-/// `GET /api/v1/policies`
+/// `GET /api/v1/policies?after=&limit=`: without the documents
 pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let result = run(&request, &state, |service, caller| service.policies(caller)).await;
-    reply::json(StatusCode::OK, &result.map(|all| json!({ "policies": all.iter().map(|one| shown(one)).collect::<Vec<_>>() })))
+    let result = async {
+        let PageQuery { after, limit } = query(&request)?;
+        let limit = checked(limit)?;
+        let page = run(&request, &state, move |service, caller| service.policies(caller, &after, limit)).await?;
+        Ok(listed("policies", &page, |one| named(one)))
+    };
+    reply::json(StatusCode::OK, &result.await)
 }
 
 /// `GET /api/v1/policies/{name}`

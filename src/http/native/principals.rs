@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::{State, reply};
-use super::{json as read_json, part, run, text};
+use super::{PageQuery, checked, listed, part, query, read_json, run, text};
 use crate::authn::directory::Principal;
 use crate::error::{Error, Result};
 use crate::names::Noun;
@@ -79,12 +79,16 @@ pub(in super::super) async fn create(request: HttpRequest, mut payload: Payload,
     reply::json(StatusCode::CREATED, &result.await)
 }
 
-/// `GET /api/v1/users`
+/// `GET /api/v1/users?after=&limit=`
 pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let noun = noun(&request);
-    let result = run(&request, &state, move |service, caller| service.principals(caller, noun)).await;
-    let key = format!("{}s", noun.word());
-    reply::json(StatusCode::OK, &result.map(|all| json!({ key: all.iter().map(|one| shown(one)).collect::<Vec<_>>() })))
+    let result = async {
+        let PageQuery { after, limit } = query(&request)?;
+        let limit = checked(limit)?;
+        let page = run(&request, &state, move |service, caller| service.principals(caller, noun, &after, limit)).await?;
+        Ok(listed(&format!("{}s", noun.word()), &page, |one| shown(one)))
+    };
+    reply::json(StatusCode::OK, &result.await)
 }
 
 /// `GET /api/v1/users/{name}`

@@ -177,7 +177,7 @@ async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) 
                         upload = blocking(move || upload.flush().map(|()| upload)).await?;
                     }
                 }
-                return blocking(move || upload.finish()).await;
+                return upload.finish().await;
             }
             _ => return Err(Error::invalid("the form has a field that is not known")),
         }

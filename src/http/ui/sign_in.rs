@@ -1,12 +1,14 @@
 //! Signing in and out, and the page that makes the first administrator.
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use maud::{Markup, html};
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
+use super::super::reply;
 use super::{COOKIE, State, caller, cookie, form, own_form, page, refused, same_origin, see, status, visitor};
 use crate::error::{Error, Kind, Result};
 use crate::service::invoke::blocking;
@@ -49,7 +51,11 @@ pub(in super::super) async fn sign_in(request: HttpRequest, mut payload: Payload
         }
         Err(error) => {
             let body = fields("/ui/sign-in", "Sign in", Some(error.message()), "current-password");
-            page::send(status(&error), &page::frame("Sign in", None, &body))
+            let mut page = page::send(status(&error), &page::frame("Sign in", None, &body));
+            if let Some(seconds) = reply::retry_after(error.kind()) {
+                page.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+            }
+            page
         }
     }
 }

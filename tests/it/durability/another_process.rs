@@ -51,3 +51,28 @@ fn what_another_process_writes_counts_within_a_second() {
     other(&["user", "delete", "bob"]);
     wait_for("a user deleted", soon, || status(&bob) == 403);
 }
+
+#[test]
+fn what_another_process_writes_counts_while_uploads_wait_for_the_file() {
+    let server = Server::start();
+    let ana = server.put_user("ana", &may_invoke(&["a"]));
+    let whoami = || server.send("GET", "/api/v1/whoami", &ana, &[], b"").status;
+    assert_eq!(whoami(), 200);
+    let file = sql(&server.db);
+    file.execute_batch("BEGIN IMMEDIATE").unwrap();
+    thread::scope(|scope| {
+        // It has the server's one writing connection and waits for the file.
+        let upload = scope.spawn(|| server.put_model("w/a", &Sample::new(1, 5, 3).bytes));
+        thread::sleep(Duration::from_millis(1000));
+        assert!(!upload.is_finished());
+        let id = number(&file, "SELECT id FROM principal WHERE name = 'ana'");
+        file.execute_batch(&format!(
+            "UPDATE user SET disabled = 1, generation = generation + 1 WHERE id = {id};
+             UPDATE epoch SET value = value + 1 WHERE noun = 'access'; COMMIT; BEGIN IMMEDIATE"
+        ))
+        .unwrap();
+        wait_for("a user disabled", Duration::from_millis(1500), || whoami() == 401);
+        file.execute_batch("ROLLBACK").unwrap();
+        upload.join().unwrap().expect(201);
+    });
+}

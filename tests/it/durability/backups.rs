@@ -173,3 +173,77 @@ fn verify_notices_missing_pieces_and_files_that_are_none() {
     assert!(refused(&["verify", "--db", text(&server.db.with_file_name("none.db"))]).contains("no file"));
     assert!(!server.db.with_file_name("none.db").exists(), "verify makes no file");
 }
+
+/// Everything in a folder: names and bytes.
+fn everything(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn verify_refuses_files_without_content_and_leaves_every_file_as_it_was() {
+    let mut server = Server::start();
+    server.put_model("v/m", &Sample::new(1, 5, 3).bytes).expect(201);
+    let served = server.db.clone();
+    verified(&served);
+    assert_eq!(server.terminate(), 0);
+    let folder = served.parent().unwrap();
+    let empty = served.with_file_name("empty.db");
+    std::fs::write(&empty, b"").unwrap();
+    let short = served.with_file_name("short.db");
+    std::fs::write(&short, b"SQLite format 3\0").unwrap();
+    // Ours by its header, but never given a schema.
+    let bare = served.with_file_name("bare.db");
+    let connection = Connection::open(&bare).unwrap();
+    connection.execute_batch("PRAGMA application_id = 1383034731; CREATE TABLE t (x); DROP TABLE t").unwrap();
+    drop(connection);
+    let before = everything(folder);
+    for (path, word) in [(&empty, "empty"), (&short, "not a Rookery database"), (&bare, "empty")] {
+        let error = refused(&["verify", "--db", text(path)]);
+        assert!(error.contains(word), "{error}");
+        let error = refused(&["restore", text(path), "--force", "--db", text(&served)]);
+        assert!(error.contains(word), "{error}");
+    }
+    for mode in [0o555, 0o755] {
+        // Where the tests run as root the modes hold nobody back; that nothing is written is seen all the same.
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::set_permissions(&served, std::fs::Permissions::from_mode(if mode == 0o555 { 0o400 } else { 0o600 })).unwrap();
+        assert_eq!(verified(&served)["models"], 1);
+        assert!(before == everything(folder), "looking changed something");
+    }
+    let server = again(&server, &[]);
+    assert!(version_at(&server, "v/m").is_some(), "a refused restore replaced the database");
+}
+
+#[test]
+fn a_backup_is_its_owners_alone_while_it_is_written() {
+    let mut server = Server::start();
+    for at in 0..6 {
+        server.put_model(&format!("b/{at}"), &large(at).bytes).expect(201);
+    }
+    assert_eq!(server.terminate(), 0);
+    let (copy, back) = (server.db.with_file_name("copy.db"), server.db.with_file_name("back.db"));
+    for (verb, from, to) in [("backup", &server.db, &copy), ("restore", &copy, &back)] {
+        let arguments = match verb {
+            "backup" => [verb, text(to), "--db", text(from)],
+            _ => [verb, text(from), "--db", text(to)],
+        };
+        let over = AtomicBool::new(false);
+        let seen = thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut seen = std::collections::BTreeSet::new();
+                while !over.load(Ordering::Relaxed) {
+                    for path in [to.clone(), beside(to, ".partial")] {
+                        seen.extend(std::fs::metadata(path).map(|file| file.permissions().mode() & 0o777));
+                    }
+                }
+                seen
+            });
+            let done = rookery(&arguments, "");
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(done.0, 0, "{}", done.2);
+            watch.join().unwrap()
+        });
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0o600], "{verb}");
+    }
+}

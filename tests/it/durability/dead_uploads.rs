@@ -108,3 +108,26 @@ fn the_remains_of_dead_uploads_are_swept_and_young_ones_are_not() {
     assert_eq!(number(&file, "SELECT count(*) FROM chunk"), 3);
     assert_eq!(score(&Client::of(&server).invoke("u", "m").expect(200)), sample.score);
 }
+
+#[test]
+fn a_sender_that_breaks_off_while_the_file_is_busy_holds_up_nobody() {
+    let server = Server::with(&["--workers", "1"]);
+    let big = large(100);
+    let before = counts(&server.db);
+    let mut stream = raw(&server, head(&server, "PUT", "/api/v1/models/u/new", big.bytes.len()).as_bytes());
+    stream.write_all(b"\r\n").unwrap();
+    stream.write_all(&big.bytes[..5 << 20]).unwrap();
+    let staged = || number(&sql(&server.db), "SELECT count(*) FROM blob WHERE ready = 0");
+    wait_for("the first pieces are staged", Duration::from_secs(10), || staged() == 1);
+    let file = sql(&server.db);
+    file.execute_batch("BEGIN IMMEDIATE").unwrap();
+    drop(stream);
+    for _ in 0..10 {
+        let asked = Instant::now();
+        server.admin("GET", "/api/v1/whoami", b"").expect(200);
+        assert!(asked.elapsed() < Duration::from_secs(3), "the only worker waited {:?} for the file", asked.elapsed());
+        thread::sleep(Duration::from_millis(50));
+    }
+    file.execute_batch("ROLLBACK").unwrap();
+    wait_for("what was staged is gone", Duration::from_secs(10), || counts(&server.db) == before);
+}

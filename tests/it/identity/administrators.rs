@@ -284,3 +284,46 @@ fn tags_at_creation_ask_for_the_right_to_tag() {
     call(&server, &maker, "PATCH", "/api/v1/users/plain", &json!({ "tags": { "team": "red" } })).expect(403);
     call(&server, &maker, "POST", "/api/v1/users", &json!({ "name": "red", "tags": { "team": "red" } })).expect(403);
 }
+
+#[test]
+fn a_password_is_given_changed_and_removed_by_permissions_of_their_own() {
+    let server = Server::start();
+    let may = |name: &str, actions: &[&str]| server.put_user(name, &policy(vec![statement("Allow", json!(actions), "*")]));
+    let maker = may("maker", &["iam:CreateUser", "iam:GetUser"]);
+    let giver = may("giver", &["iam:CreateUser", "iam:CreateLoginProfile"]);
+    let changer = may("changer", &["iam:UpdateLoginProfile"]);
+    let remover = may("remover", &["iam:DeleteLoginProfile"]);
+    let blind = may("blind", &["iam:TagUser"]);
+    make_user(&server, &json!({ "name": "plain" }));
+    make_user(&server, &json!({ "name": "kept", "password": PASSWORD }));
+    let new = |key: &str, name: &str| call(&server, key, "POST", "/api/v1/users", &json!({ "name": name, "password": PASSWORD }));
+    let set = |key: &str, name: &str, password: Value| {
+        call(&server, key, "PATCH", &format!("/api/v1/users/{name}"), &json!({ "password": password }))
+    };
+    let denied = new(&maker, "made").expect(403);
+    assert!(denied.message().contains("iam:CreateLoginProfile"), "{}", denied.message());
+    call(&server, &maker, "POST", "/api/v1/users", &json!({ "name": "made" })).expect(201);
+    new(&giver, "given").expect(201);
+    log_in(&server.url, "given", PASSWORD).expect(200);
+    let mut open = Open::default();
+    for (what, key, name, password) in [
+        ("a maker gives a first password", &maker, "plain", json!("another long one")),
+        ("a changer gives a first password", &changer, "plain", json!("another long one")),
+        ("a remover gives a first password", &remover, "plain", json!("another long one")),
+        ("a giver changes a password", &giver, "kept", json!("another long one")),
+        ("a remover changes a password", &remover, "kept", json!("another long one")),
+        ("a giver removes a password", &giver, "kept", Value::Null),
+        ("a changer removes a password", &changer, "kept", Value::Null),
+    ] {
+        open.expect(what, &set(key, name, password), 403);
+    }
+    // Nobody who may not see users learns from a refusal whether there is a password.
+    let asks = |name: &str| set(&blind, name, json!("another long one")).expect(403).message().replace(name, "NAME");
+    assert_eq!(asks("plain"), asks("kept"));
+    open.expect("a giver gives", &set(&giver, "plain", json!(PASSWORD)), 204);
+    open.expect("a changer changes", &set(&changer, "kept", json!("another long one")), 204);
+    open.expect("a remover removes", &set(&remover, "kept", Value::Null), 204);
+    open.end();
+    log_in(&server.url, "plain", PASSWORD).expect(200);
+    log_in(&server.url, "kept", "another long one").expect(401);
+}

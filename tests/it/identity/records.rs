@@ -210,3 +210,49 @@ fn a_name_with_a_plus_is_found_however_the_address_spells_it() {
     }
     open.end();
 }
+
+#[test]
+fn every_list_comes_in_pages_by_key() {
+    let server = Server::start();
+    let null = Value::Null;
+    server.put_model("m/a", &city(1, 100.0)).expect(201);
+    let trust = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*" }] });
+    for name in ["a", "b", "c", "d", "e"] {
+        make_user(&server, &json!({ "name": name }));
+        admin(&server, "POST", "/api/v1/groups", &json!({ "name": name })).expect(201);
+        admin(&server, "POST", "/api/v1/roles", &json!({ "name": name, "trustPolicy": trust })).expect(201);
+        admin(&server, "PUT", &format!("/api/v1/policies/{name}"), &everything()).expect(201);
+        key_of(&server, name);
+        server.put_endpoint(name, &json!([{ "model": "m/a" }]));
+    }
+    for (noun, key) in
+        [("users", "name"), ("groups", "name"), ("roles", "name"), ("policies", "name"), ("keys", "id"), ("endpoints", "name")]
+    {
+        let path = format!("/api/v1/{noun}");
+        let names = |list: &Value| -> Vec<String> {
+            list[noun].as_array().unwrap().iter().map(|one| one[key].as_str().unwrap().to_owned()).collect()
+        };
+        let whole = admin(&server, "GET", &path, &null).expect(200).json();
+        assert!(whole["next"].is_null(), "{noun}: {whole}");
+        let whole = names(&whole);
+        assert!(whole.len() >= 5 && whole.is_sorted(), "{noun}: {whole:?}");
+        let (mut pages, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = admin(&server, "GET", &format!("{path}?limit=2&after={after}"), &null).expect(200).json();
+            let found = names(&page);
+            assert!((1..=2).contains(&found.len()), "{noun}: {page}");
+            pages.extend(found);
+            match page["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(pages, whole, "{noun}");
+        for bad in ["limit=0", "limit=1001", "limit=x", "page=2"] {
+            admin(&server, "GET", &format!("{path}?{bad}"), &null).expect(400);
+        }
+    }
+    let listed = admin(&server, "GET", "/api/v1/policies?limit=1", &null).json();
+    assert!(listed["policies"][0].get("document").is_none(), "{listed}");
+    assert_eq!(admin(&server, "GET", "/api/v1/policies/a", &null).json()["document"], everything());
+}

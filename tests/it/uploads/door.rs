@@ -320,3 +320,26 @@ fn small_uploads_that_unpack_large_take_turns() {
     assert!(peak < 900 << 20, "six uploads of {} kB took {} MiB at once", bomb.len() >> 10, peak >> 20);
     still_answers(&mut server);
 }
+
+#[test]
+fn uploads_that_wait_to_be_checked_are_bounded() {
+    let server = Server::start();
+    // Little to send and much to read: JSON may end in blanks.
+    let mut slow = city(1, 100.0);
+    slow.resize(48 << 20, b' ');
+    let slow = gz(&slow);
+    assert!(slow.len() < 1 << 20, "{}", slow.len());
+    let replies: Vec<_> = std::thread::scope(|scope| {
+        let one = |at: usize| server.put_model(&format!("w/{at}"), &slow);
+        let running: Vec<_> = (0..90).map(|at| scope.spawn(move || one(at))).collect();
+        running.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
+    assert!(!refused.is_empty(), "all of 90 uploads were let wait");
+    for reply in &refused {
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
+        assert!(reply.message().contains("send this one again"), "{}", reply.message());
+    }
+    assert!(replies.len() - refused.len() >= 60, "{} of 90 were refused", refused.len());
+    server.put_model("w/later", &city(2, 100.0)).expect(201);
+}
