@@ -190,10 +190,12 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     if found { Ok(()) } else { Err(json.fail("`data` has no `features`")) }
 }
 
-/// `{"predictions":[{"score":…,"predicted_label":…}]}`
+/// `{"predictions":[{"score":…,"predicted_label":…}]}`, in the model's own words.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(32 + answer.scores.rows() * answer.scores.columns() * 24);
-    out.extend_from_slice(b"{\"predictions\":[");
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(answer.words.list().as_bytes());
+    out.extend_from_slice(b"\":[");
     for row in 0..answer.scores.rows() {
         if row > 0 {
             out.push(b',');
@@ -206,7 +208,9 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
 
 /// One row's object.
 pub(super) fn write_row(out: &mut Vec<u8>, answer: &Answer<'_>, row: usize) {
-    out.extend_from_slice(b"{\"score\":");
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(answer.words.score().as_bytes());
+    out.extend_from_slice(b"\":");
     write_values(out, answer.scores, row, answer.list);
     if let Some(labels) = answer.labels {
         out.extend_from_slice(b",\"predicted_label\":");

@@ -418,6 +418,32 @@ pub struct Answer<'a> {
     pub labels: Option<&'a Block>,
     /// What else is answered, by name.
     pub extras: &'a [(Box<str>, Block)],
+    /// What the JSON forms call the list and the scores.
+    pub words: Words,
+}
+
+/// What SageMaker's algorithms call their answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Words {
+    /// `{"predictions":[{"score":…}]}`
+    #[default]
+    Predictions,
+    /// `{"scores":[{"score":…}]}`, as random cut forests answer.
+    Scores,
+    /// `{"predictions":[{"predicted_label":…}]}`, as nearest neighbours answer: the scores are the labels.
+    Labels,
+}
+
+impl Words {
+    /// The member that holds the rows.
+    pub(super) fn list(self) -> &'static str {
+        if self == Self::Scores { "scores" } else { "predictions" }
+    }
+
+    /// The member of a row that holds its scores.
+    pub(super) fn score(self) -> &'static str {
+        if self == Self::Labels { "predicted_label" } else { "score" }
+    }
 }
 
 /// A format for answers.
@@ -454,6 +480,12 @@ impl Accept {
             Kind::Unsupported,
             format!("answers cannot be written as `{}`; accept application/json, application/jsonlines or text/csv", shown(header)),
         ))
+    }
+
+    /// Whether an Accept header asks for all that a model can tell of its answer, by `verbose=true` after a type.
+    pub fn verbose(header: Option<&str>) -> bool {
+        let parameters = header.into_iter().flat_map(|header| header.split([',', ';']));
+        parameters.filter_map(|one| one.split_once('=')).any(|(name, value)| is(name.trim(), &["verbose"]) && is(value.trim(), &["true"]))
     }
 
     /// The content type of what [`Accept::encode`] writes.

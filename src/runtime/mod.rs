@@ -5,9 +5,12 @@
 //! content. Must not know where bytes are kept or who asks. Next: `xgboost/mod.rs` as the example of a format,
 //! `trees/mod.rs` for what tree formats become, `pipeline.rs` for models in a row.
 
+pub(crate) mod knn;
 mod linear_learner;
 pub mod pipeline;
 pub mod prepared;
+pub(crate) mod random_cut_forest;
+pub(crate) mod safetensors;
 pub mod trees;
 mod xgboost;
 
@@ -17,13 +20,13 @@ use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use crate::artifact::{Artifact, Member};
-use crate::codec::payload::{Answer, Expect};
+use crate::codec::payload::{Answer, Expect, Words};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
-const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT];
+const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT, knn::FORMAT, random_cut_forest::FORMAT];
 
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -122,19 +125,27 @@ pub struct Output {
     pub list: bool,
     /// The label of each row, for classifiers: one column.
     pub labels: Option<Block>,
-    /// What else a graph answers, by its own names.
+    /// What else a graph answers, by its own names. Under [`Words::Labels`] only who asks for it is told.
     pub extras: Vec<(Box<str>, Block)>,
+    /// What the answer's members are called.
+    pub words: Words,
 }
 
 impl Output {
     /// As it is encoded.
     pub fn answer(&self) -> Answer<'_> {
-        Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras: &self.extras }
+        let extras = if self.words == Words::Labels { &[][..] } else { &self.extras };
+        Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras, words: self.words }
+    }
+
+    /// As it is encoded for who asks for all of it.
+    pub fn verbose(&self) -> Answer<'_> {
+        Answer { extras: &self.extras, ..self.answer() }
     }
 
     /// An answer of scores alone.
     pub fn scores(scores: impl Into<Block>, list: bool) -> Self {
-        Self { scores: scores.into(), list, labels: None, extras: Vec::new() }
+        Self { scores: scores.into(), list, labels: None, extras: Vec::new(), words: Words::Predictions }
     }
 }
 
@@ -204,7 +215,7 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, and SageMaker linear-learner artifacts, bare or in a .tar.gz";
+    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),

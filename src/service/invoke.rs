@@ -167,7 +167,7 @@ impl Service {
     }
 
     async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
-        let accept = Accept::parse(call.accept)?;
+        let accept = (Accept::parse(call.accept)?, Accept::verbose(call.accept));
         let slot = self.admit()?;
         let places = places(endpoint, variant, call.target_model)?;
         let mut started = Instant::now();
@@ -206,7 +206,7 @@ impl Service {
         let done = Instant::now();
         Ok(Answered {
             body: result?,
-            content_type: accept.content_type(),
+            content_type: accept.0.content_type(),
             load,
             predict: done.duration_since(started),
             done,
@@ -390,12 +390,12 @@ fn estimate(ready: &[Ready], body: usize) -> u64 {
     body as u64 * 10 + columns as u64 * 2 + ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>()
 }
 
-fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], accept: Accept) -> Result<Vec<u8>> {
+fn compute(ready: &[Ready], content_type: Option<&str>, body: &[u8], (accept, verbose): (Accept, bool)) -> Result<Vec<u8>> {
     let Some((_, first)) = ready.first() else { return Err(Error::new(Kind::Internal, "a pipeline has no stage")) };
     let input = decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))?;
     let stages: Stages<(&str, &dyn Model)> = ready.iter().map(|(target, model)| (target.path.as_str(), &***model)).collect();
     let output = pipeline::run(&stages, input)?;
-    Ok(accept.encode(&output.answer()))
+    Ok(accept.encode(&if verbose { output.verbose() } else { output.answer() }))
 }
 
 /// Runs `work` on the blocking pool.

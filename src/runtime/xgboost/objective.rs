@@ -114,9 +114,9 @@ impl Objective {
             }
         }
         let rows = || Error::new(Kind::Internal, "margins are no whole rows");
-        let scores = Tensor::new(width, margins).ok_or_else(rows)?.into();
+        let scores = Tensor::new(width, margins).ok_or_else(rows)?;
         let labels = labels.map(|labels| Tensor::new(1, labels).ok_or_else(rows)).transpose()?.map(Block::F32);
-        Ok(Output { scores, list, labels, extras: Vec::new() })
+        Ok(Output { labels, ..Output::scores(scores, list) })
     }
 }
 
