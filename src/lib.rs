@@ -31,8 +31,9 @@ pub mod artifact;
 pub mod codec;
 pub mod policy;
 
-// Layer 3: models.
+// Layer 3: models, and making small ones.
 pub mod runtime;
+pub mod train;
 
 // Layer 4: what is kept, what is in memory, what is counted.
 pub mod cache;

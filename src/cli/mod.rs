@@ -13,6 +13,7 @@ mod output;
 mod policy;
 mod principal;
 mod serve;
+mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,9 @@ enum Verb {
     Endpoint(endpoint::EndpointVerb),
     /// Predict with an endpoint of a running server.
     Invoke(endpoint::Invoke),
+    /// Train a small model from a CSV file.
+    #[command(subcommand)]
+    Train(train::TrainVerb),
     /// Decide a request without making it: by the policies of a database, or by files alone.
     Simulate(policy::Simulate),
     /// Copy a database while it serves.
@@ -106,6 +110,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Model(verb) => verb.run(json),
         Verb::Endpoint(verb) => verb.run(json),
         Verb::Invoke(invoke) => invoke.run(json),
+        Verb::Train(verb) => verb.run(json),
         Verb::Simulate(simulate) => return simulate.run(json),
         Verb::Backup(backup) => backup.run(json),
         Verb::Restore(restore) => restore.run(json),

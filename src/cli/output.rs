@@ -57,11 +57,20 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
 
 /// A bar over `bytes` on standard error, or nothing when that is no terminal.
 pub(super) fn progress(bytes: u64) -> ProgressBar {
+    bar(bytes, "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+}
+
+/// A bar over so many steps, likewise.
+pub(super) fn steps(count: u64) -> ProgressBar {
+    bar(count, "{msg} {bar:30} {pos}/{len} {eta}")
+}
+
+fn bar(length: u64, template: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar

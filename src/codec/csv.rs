@@ -137,13 +137,13 @@ fn not_a_number(text: &[u8], rows: &Rows<'_>) -> crate::error::Error {
     rows.refuse(format_args!("is `{}`, no number; send numbers only, without a header line", shown(found.trim())))
 }
 
-/// One line per row: its scores, its label or what was selected, as the answer's form has it.
+/// One line per row: its scores, or what was selected.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
     let rows = answer.scores.rows();
     let mut out = Vec::with_capacity(rows * answer.scores.columns() * 12);
     for row in 0..rows {
-        match (answer.form, answer.labels) {
-            (Form::Selected, _) => {
+        match answer.form {
+            Form::Selected => {
                 for (at, extra) in answer.extras.iter().enumerate() {
                     if at > 0 {
                         out.push(b',');
@@ -157,7 +157,6 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
                     }
                 }
             }
-            (Form::Labels, Some(labels)) => write_row(&mut out, labels, row),
             _ => write_row(&mut out, answer.scores, row),
         }
         out.push(b'\n');

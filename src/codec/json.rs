@@ -190,7 +190,7 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     if found { Ok(()) } else { Err(json.fail("`data` has no `features`")) }
 }
 
-/// `{"predictions":[{"score":…,"predicted_label":…}]}`
+/// `{"predictions":[{"score":…,"predicted_label":…}]}`, in the model's own words.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(32 + answer.scores.rows() * answer.scores.columns() * 24);
     out.extend_from_slice(if answer.form == Form::Scores { b"{\"scores\":[" } else { b"{\"predictions\":[" });
@@ -207,15 +207,13 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
 /// One row's object.
 pub(super) fn write_row(out: &mut Vec<u8>, answer: &Answer<'_>, row: usize) {
     out.push(b'{');
-    if matches!(answer.form, Form::Predictions | Form::Scores) {
-        out.extend_from_slice(b"\"score\":");
+    if answer.form != Form::Selected {
+        out.extend_from_slice(if answer.form == Form::Labels { b"\"predicted_label\":" } else { b"\"score\":" });
         write_values(out, answer.scores, row, answer.list);
-    }
-    if let Some(labels) = answer.labels
-        && answer.form != Form::Selected
-    {
-        out.extend_from_slice(if answer.form == Form::Labels { b"\"predicted_label\":" } else { b",\"predicted_label\":" });
-        write_label(out, labels, row);
+        if let Some(labels) = answer.labels {
+            out.extend_from_slice(b",\"predicted_label\":");
+            write_label(out, labels, row);
+        }
     }
     for extra in answer.extras {
         if out.last() != Some(&b'{') {

@@ -455,9 +455,9 @@ pub enum Form {
     /// `{"predictions":[{"score":…,"predicted_label":…}]}`; CSV holds the scores.
     #[default]
     Predictions,
-    /// `{"predictions":[{"predicted_label":…}]}`; CSV holds the labels.
+    /// `{"predictions":[{"predicted_label":…}]}`, as nearest neighbours answer: the scores are the labels.
     Labels,
-    /// `{"scores":[{"score":…}]}`; CSV holds the scores.
+    /// `{"scores":[{"score":…}]}`, as random cut forests answer.
     Scores,
     /// `{"predictions":[{…}]}` of what was selected; CSV holds all of it, lists as one quoted cell.
     Selected,
@@ -505,6 +505,12 @@ impl Accept {
                 shown(header)
             ),
         ))
+    }
+
+    /// Whether an Accept header asks for all that a model can tell of its answer, by `verbose=true` after a type.
+    pub fn verbose(header: Option<&str>) -> bool {
+        let parameters = header.into_iter().flat_map(|header| header.split([',', ';']));
+        parameters.filter_map(|one| one.split_once('=')).any(|(name, value)| is(name.trim(), &["verbose"]) && is(value.trim(), &["true"]))
     }
 
     /// The content type of what [`Accept::encode`] writes.

@@ -157,13 +157,11 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
                 label.insert(name.to_owned(), Value { values: Some(Values::Float32(value)) });
             }
         };
-        if matches!(answer.form, Form::Predictions | Form::Scores) {
-            add("score", answer.scores);
-        }
-        if let Some(labels) = answer.labels
-            && answer.form != Form::Selected
-        {
-            add("predicted_label", labels);
+        if answer.form != Form::Selected {
+            add(if answer.form == Form::Labels { "predicted_label" } else { "score" }, answer.scores);
+            if let Some(labels) = answer.labels {
+                add("predicted_label", labels);
+            }
         }
         for extra in answer.extras {
             add(&extra.name, &extra.block);

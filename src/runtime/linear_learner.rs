@@ -65,8 +65,9 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let arrays = Arrays::read(member("mx-mod-0000.params")?).map_err(|error| error.within("`mx-mod-0000.params`"))?;
     let parameters = Parameters::read(member("additional-params.json")?).map_err(|error| error.within("`additional-params.json`"))?;
     let (weight, bias) = (arrays.named(&graph.weight)?, arrays.named(&graph.bias)?);
-    let [features, outputs] = *weight.shape.as_slice() else {
-        return Err(Error::invalid(format!("array `{}` has {} dimensions; it takes 2", shown(&graph.weight), weight.shape.len())));
+    let [features, outputs] = match (weight.shape.as_slice(), graph.by_output) {
+        (&[features, outputs], false) | (&[outputs, features], true) => [features, outputs],
+        _ => return Err(Error::invalid(format!("array `{}` has {} dimensions; it takes 2", shown(&graph.weight), weight.shape.len()))),
     };
     if features == 0 || outputs == 0 || bias.values.len() != outputs {
         return Err(Error::invalid(format!("weight is {features} × {outputs} and bias {} long; they do not fit", bias.values.len())));
@@ -86,7 +87,12 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         return Err(Error::invalid(format!("the graph does not fit predictor_type `{}`", shown(&parameters.predictor))));
     }
     let head = Head { link: graph.link, features, outputs, threshold: parameters.threshold, labels: expected != Link::Identity };
-    let weights = [weight.values.as_slice(), bias.values.as_slice()].concat();
+    let slopes: Vec<f32> = if graph.by_output {
+        (0..features).flat_map(|feature| weight.values.iter().skip(feature).step_by(features).copied()).collect()
+    } else {
+        weight.values.clone()
+    };
+    let weights = [slopes.as_slice(), bias.values.as_slice()].concat();
     if weights.iter().any(|weight| !weight.is_finite()) || !parameters.threshold.is_finite() {
         return Err(Error::invalid("a weight, bias or threshold is no finite number"));
     }
@@ -198,6 +204,8 @@ fn softmax(row: &mut [f32]) {
 struct Graph {
     weight: String,
     bias: String,
+    /// Whether the weights stand output after output, as `FullyConnected` has them, and not feature after feature.
+    by_output: bool,
     link: Link,
 }
 
@@ -238,14 +246,19 @@ impl Graph {
             found.ok_or_else(|| Error::invalid(format!("node `{}` lacks input {at}", shown(&node.name))))
         };
         let sum = input(last, 0)?;
-        if !matches!(sum.op.as_str(), "broadcast_add" | "broadcast_plus") {
-            return Err(operator(&sum.op));
-        }
-        let (dot, bias) = (input(sum, 0)?, input(sum, 1)?);
-        if dot.op != "dot" {
-            return Err(operator(&dot.op));
-        }
-        let (data, weight) = (input(dot, 0)?, input(dot, 1)?);
+        let by_output = sum.op == "FullyConnected";
+        let (data, weight, bias) = if by_output {
+            (input(sum, 0)?, input(sum, 1)?, input(sum, 2)?)
+        } else {
+            if !matches!(sum.op.as_str(), "broadcast_add" | "broadcast_plus") {
+                return Err(operator(&sum.op));
+            }
+            let (dot, bias) = (input(sum, 0)?, input(sum, 1)?);
+            if dot.op != "dot" {
+                return Err(operator(&dot.op));
+            }
+            (input(dot, 0)?, input(dot, 1)?, bias)
+        };
         for variable in [data, weight, bias] {
             if variable.op != "null" {
                 return Err(operator(&variable.op));
@@ -254,7 +267,7 @@ impl Graph {
         if data.name != "data" {
             return Err(Error::invalid(format!("the graph multiplies `{}` instead of `data`", shown(&data.name))));
         }
-        Ok(Self { weight: weight.name.clone(), bias: bias.name.clone(), link })
+        Ok(Self { weight: weight.name.clone(), bias: bias.name.clone(), by_output, link })
     }
 }
 

@@ -5,10 +5,13 @@
 //! content. Must not know where bytes are kept or who asks. Next: `xgboost/mod.rs` as the example of a format,
 //! `trees/mod.rs` for what tree formats become, `pipeline.rs` for models in a row.
 
+pub(crate) mod knn;
 mod linear_learner;
 pub mod pipeline;
 pub mod postprocess;
 pub mod prepared;
+pub(crate) mod random_cut_forest;
+pub(crate) mod safetensors;
 pub mod select;
 pub mod trees;
 mod xgboost;
@@ -27,7 +30,7 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
-const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT];
+const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT, knn::FORMAT, random_cut_forest::FORMAT];
 
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -130,7 +133,7 @@ pub struct Output {
     pub classes: Option<Arc<[Box<str>]>>,
     /// Whether the scores are probabilities of the labels.
     pub probabilities: bool,
-    /// What else is answered, by name.
+    /// What else is answered, by name. Under [`Form::Labels`] only who asks for it is told.
     pub extras: Vec<Extra>,
     /// In which shape it is written.
     pub form: Form,
@@ -139,6 +142,12 @@ pub struct Output {
 impl Output {
     /// As it is encoded.
     pub fn answer(&self) -> Answer<'_> {
+        let extras = if self.form == Form::Labels { &[][..] } else { &self.extras };
+        Answer { extras, ..self.verbose() }
+    }
+
+    /// As it is encoded for who asks for all of it.
+    pub fn verbose(&self) -> Answer<'_> {
         Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras: &self.extras, form: self.form }
     }
 
@@ -217,7 +226,7 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, and SageMaker linear-learner artifacts, bare or in a .tar.gz";
+    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),

@@ -384,11 +384,12 @@ fn missing_model(error: Error) -> Error {
 struct Wanted {
     accept: Accept,
     explain: bool,
+    verbose: bool,
 }
 
 /// Decode, predict and encode: here if that is short, else on the blocking pool.
 async fn work(ready: &Stages<Ready>, stages: &Arc<[Stage]>, slot: Arc<Slot>, call: Call<'_>, accept: Accept) -> Result<Vec<u8>> {
-    let wanted = Wanted { accept, explain: call.explain };
+    let wanted = Wanted { accept, explain: call.explain, verbose: Accept::verbose(call.accept) };
     let explained = if call.explain { EXPLAINED } else { 1 };
     if estimate(ready, call.content_type, call.body).saturating_mul(explained) > LONG_NANOS {
         let (ready, stages, body) = (ready.clone(), stages.clone(), call.body.clone());
@@ -454,7 +455,7 @@ fn predict(ready: &[Ready], stages: &[Stage], input: Blocks, wanted: Wanted) -> 
         }
     }
     let output = pipeline::run(&steps, input, wanted.explain)?;
-    Ok(wanted.accept.encode(&output.answer()))
+    Ok(wanted.accept.encode(&if wanted.verbose { output.verbose() } else { output.answer() }))
 }
 
 /// Runs `work` on the blocking pool.
