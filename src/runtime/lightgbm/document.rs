@@ -278,7 +278,6 @@ impl RawTree {
         if find("is_linear").map(Field::one::<u8>).transpose()?.is_some_and(|linear| linear != 0) {
             tree.linear = Some(RawLinear::read(&find, leaves)?);
         }
-        tree.leaf_counts = find("leaf_count").map_or(Ok(Vec::new()), |field| field.exactly(leaves))?;
         if inner == 0 {
             return Ok(tree);
         }
@@ -287,6 +286,7 @@ impl RawTree {
         tree.left = need("left_child")?.exactly(inner)?;
         tree.right = need("right_child")?.exactly(inner)?;
         tree.decisions = find("decision_type").map_or_else(|| Ok(vec![0; inner]), |field| field.exactly(inner))?;
+        tree.leaf_counts = find("leaf_count").map_or(Ok(Vec::new()), |field| field.exactly(leaves))?;
         tree.inner_counts = find("internal_count").map_or(Ok(Vec::new()), |field| field.exactly(inner))?;
         if sets > 0 {
             let starts = need("cat_boundaries")?;

@@ -126,7 +126,7 @@ fn node(tree: &RawTree, number: usize) -> Result<TreeNode<'_>> {
             columns: linear.features.get(start..end).ok_or_else(outside)?,
         })
     });
-    // A tree of one leaf may be written without a count, which it does not need.
+    // A tree of one leaf needs no count, and older versions write none.
     let cover = tree.leaf_counts.get(leaf).copied().or((inner == 0).then_some(0));
     Ok(TreeNode::Leaf { value, linear: linear.transpose()?, cover })
 }
