@@ -6,6 +6,7 @@
 //! `trees/mod.rs` for what tree formats become, `pipeline.rs` for models in a row.
 
 pub(crate) mod knn;
+mod lightgbm;
 mod linear_learner;
 pub mod pipeline;
 pub mod postprocess;
@@ -30,7 +31,7 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
-const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT, knn::FORMAT, random_cut_forest::FORMAT];
+const FORMATS: &[Format] = &[xgboost::FORMAT, lightgbm::FORMAT, linear_learner::FORMAT, knn::FORMAT, random_cut_forest::FORMAT];
 
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -226,7 +227,7 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
+    let takes = "Rookery takes XGBoost models, LightGBM models saved as text, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),

@@ -1,7 +1,7 @@
 //! What is measured inside one process: the tree walk, memory, policies, a file of many models. One JSON line each.
 //!
-//! `inside walk MODEL ROWS.f32` times predictions of the rows (raw little-endian f32) for `tests/bench/run` to compare
-//! with xgboost on the same; `inside policy`, `inside memory`, `inside many COUNT` need nothing. Without arguments it
+//! `inside walk MODEL ROWS` times predictions of the rows, all together and one after the other (raw little-endian numbers
+//! of the model's own kind: f32, or f64 for LightGBM), for `tests/bench/run` to compare with the libraries on the same; `inside policy`, `inside memory`, `inside many COUNT` need nothing. Without arguments it
 //! runs the three.
 #![expect(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use rookery::policy::{Attached, Context, Grants, Kind, Policy, Request};
 use rookery::runtime::{self, Model};
 use rookery::service::{Options, Service};
 use rookery::store::models::Precondition;
-use rookery::tensor::Tensor;
+use rookery::tensor::{Block, Tensor, ValueKind};
 use serde_json::json;
 
 #[global_allocator]
@@ -49,12 +49,30 @@ fn load(bytes: &[u8]) -> (runtime::Summary, Box<dyn Model>) {
 
 fn walk(model: &str, rows: &str) {
     let (summary, model) = load(&std::fs::read(model).unwrap());
-    let values: Vec<f32> = std::fs::read(rows).unwrap().chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect();
-    let all = [Tensor::new(summary.features, values.clone()).unwrap().into()];
-    let one = [Tensor::new(summary.features, values[..summary.features].to_vec()).unwrap().into()];
+    let columns = summary.features;
+    let bytes = std::fs::read(rows).unwrap();
+    let (all, ones) = if model.schema().parts[0].kind == ValueKind::F64 {
+        blocks(columns, bytes.chunks_exact(8).map(|word| f64::from_le_bytes(word.try_into().unwrap())).collect())
+    } else {
+        blocks(columns, bytes.chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect())
+    };
+    let mut at = 0;
     let batch = median(200, || drop(black_box(model.predict(black_box(&all)).unwrap())));
-    let single = median(20_000, || drop(black_box(model.predict(black_box(&one)).unwrap())));
-    println!("{}", json!({ "rows": all[0].rows(), "batch_us": batch, "single_us": single }));
+    let single = median(20_000, || {
+        at = (at + 1) % ones.len();
+        drop(black_box(model.predict(black_box(&ones[at])).unwrap()));
+    });
+    let numbers = json!({ "rows": all[0].rows(), "batch_us": batch, "single_us": single, "node_bytes": summary.core, "memory_bytes": model.weight() });
+    println!("{numbers}");
+}
+
+/// All rows as one matrix, and each as its own.
+fn blocks<T: Clone>(columns: usize, values: Vec<T>) -> ([Block; 1], Vec<[Block; 1]>)
+where
+    Block: From<Tensor<T>>,
+{
+    let matrix = |values: &[T]| [Block::from(Tensor::new(columns, values.to_vec()).unwrap())];
+    (matrix(&values), values.chunks_exact(columns).map(matrix).collect())
 }
 
 fn policy() {

@@ -17,6 +17,7 @@ mod durability;
 mod goldens;
 mod identity;
 mod layers;
+mod lightgbm;
 mod payloads;
 mod pipelines;
 mod policy;

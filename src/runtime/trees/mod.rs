@@ -6,7 +6,9 @@
 //! unchecked indexing on. Must not know objectives, base scores or file formats. Next: `walk.rs`.
 
 mod build;
+pub mod shap;
 mod walk;
+pub mod wide;
 
 use bytemuck::{Pod, Zeroable};
 

@@ -1,0 +1,316 @@
+//! Tree ensembles in 64-bit numbers: what LightGBM's trees become, and what any format that splits on `f64` can.
+//!
+//! The same plan as the 32-bit ensemble next to it (breadth-first, siblings side by side, walked without branches,
+//! checked once so that `walk.rs` may index unchecked), kept apart because the nodes mean other things: a zero may
+//! count as missing, members of a category set go left, a leaf may hold a linear function. Row counts lie in an array
+//! of their own, one number per leaf, and cost the walk nothing. Must not know file formats or objectives.
+//! Next: `build.rs`, then `walk.rs`; `../shap.rs` for what the counts are for.
+
+mod build;
+mod walk;
+
+use bytemuck::{Pod, Zeroable};
+
+pub use build::{Builder, Linear, Missing, Split, TreeNode};
+
+use super::shap::{self, Path, Visit};
+use crate::error::{Error, Kind, Result};
+use crate::runtime::prepared::{Reader, Writer};
+use crate::tensor::Tensor;
+
+/// The most columns: a node has 24 bits for its feature.
+pub const FEATURES_MAX: usize = 1 << 24;
+/// The deepest tree whose answers are explained: the work for a row grows with the square of the depth.
+const EXPLAINED_DEPTH_MAX: u32 = 1024;
+
+/// One node, 16 bytes. A leaf points at itself with no step, so a walk may go on past it.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct Node {
+    /// Goes left when the value is below it. A leaf's output, or the bits of its place among the linear leaves; at a
+    /// categorical split the bits of its place among the category words.
+    threshold: f64,
+    /// The left child; the right one is next to it.
+    left: u32,
+    /// The feature above eight bits of flags.
+    word: u32,
+}
+
+/// Has children.
+const SPLIT: u32 = 1;
+/// A missing value goes left.
+const MISSING_LEFT: u32 = 2;
+/// Members of a category set go left, all else right.
+const CATEGORICAL: u32 = 4;
+/// Zero counts as missing.
+const ZERO_MISSING: u32 = 8;
+/// A leaf that holds a linear function.
+const LINEAR: u32 = 16;
+
+/// Numbers as near to zero as this are zero: `1e-35` as a 32-bit number, the library's constant.
+const ZERO: f64 = 1e-35_f32 as f64;
+
+impl Node {
+    fn feature(&self) -> usize {
+        (self.word >> 8) as usize
+    }
+
+    fn is(&self, flag: u32) -> bool {
+        self.word & flag != 0
+    }
+}
+
+/// One tree, 12 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct Tree {
+    root: u32,
+    depth: u32,
+    /// The output it adds to.
+    group: u32,
+}
+
+/// A leaf that answers `constant + Σ coefficient × value`, or `value` when one of its columns is missing. 24 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+struct LinearLeaf {
+    value: f64,
+    constant: f64,
+    start: u32,
+    terms: u32,
+}
+
+/// The arrays of an ensemble, as they are written and read.
+#[derive(Debug, Default)]
+struct Arrays {
+    nodes: Vec<Node>,
+    trees: Vec<Tree>,
+    /// For each categorical split: its count of words, then a bit per category that goes left.
+    categories: Vec<u32>,
+    linear: Vec<LinearLeaf>,
+    coefficients: Vec<f64>,
+    /// The column of each coefficient.
+    columns: Vec<u32>,
+    /// Training rows: per leaf in the order of nodes where every split counts what its leaves do, else per node; empty
+    /// where the file has none.
+    covers: Vec<u32>,
+}
+
+/// A checked ensemble. Its output for a row is, per group, the sum of the leaves in tree order, added in `f64` onto a
+/// start value: that order is what makes the bits equal to the library's.
+#[derive(Debug)]
+pub struct Ensemble {
+    features: usize,
+    groups: usize,
+    arrays: Arrays,
+    levels: u64,
+    zero_missing: bool,
+}
+
+impl Ensemble {
+    /// Reads what [`Ensemble::write`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are short or any index leaves its array: a damaged store, never a fault of the caller.
+    pub fn read(reader: &mut Reader<'_>, features: usize, groups: usize) -> Result<Self> {
+        let arrays = Arrays {
+            nodes: reader.array()?,
+            trees: reader.array()?,
+            categories: reader.array()?,
+            linear: reader.array()?,
+            coefficients: reader.array()?,
+            columns: reader.array()?,
+            covers: reader.array()?,
+        };
+        Self::checked(features, groups, arrays)
+    }
+
+    /// Writes the arrays in the order [`Ensemble::read`] takes them.
+    pub fn write(&self, writer: &mut Writer) {
+        let Arrays { nodes, trees, categories, linear, coefficients, columns, covers } = &self.arrays;
+        writer.array(nodes);
+        writer.array(trees);
+        writer.array(categories);
+        writer.array(linear);
+        writer.array(coefficients);
+        writer.array(columns);
+        writer.array(covers);
+    }
+
+    /// The only way to an ensemble: every index it holds is inside its array, and children lie behind their parent.
+    fn checked(features: usize, groups: usize, arrays: Arrays) -> Result<Self> {
+        let Arrays { nodes, trees, categories, linear, coefficients, columns, covers } = &arrays;
+        let count = nodes.len();
+        let broken = |what: &str| Err(Error::invalid(format!("the tree ensemble is damaged: {what}")));
+        if features == 0 || features > FEATURES_MAX || groups == 0 {
+            return broken("its shape is empty or too large");
+        }
+        let (mut leaves, mut zero_missing) = (0, false);
+        for (index, node) in nodes.iter().enumerate() {
+            let left = node.left as usize;
+            let fits = if node.is(SPLIT) { left > index && left + 1 < count } else { left == index };
+            if node.feature() >= features || !fits {
+                return broken("a node points outside");
+            }
+            leaves += usize::from(!node.is(SPLIT));
+            zero_missing |= node.is(ZERO_MISSING);
+            let place = usize::try_from(node.threshold.to_bits()).unwrap_or(usize::MAX);
+            if node.is(CATEGORICAL) {
+                let words = categories.get(place).map_or(usize::MAX, |&words| words as usize);
+                if place.saturating_add(1).saturating_add(words) > categories.len() {
+                    return broken("a category set points outside");
+                }
+            } else if node.is(LINEAR) && place >= linear.len() {
+                return broken("a linear leaf points outside");
+            }
+        }
+        if columns.len() != coefficients.len() || columns.iter().any(|&column| column as usize >= features) {
+            return broken("a linear leaf looks outside");
+        }
+        if linear.iter().any(|leaf| (leaf.start as usize).saturating_add(leaf.terms as usize) > columns.len()) {
+            return broken("a linear leaf holds too much");
+        }
+        if trees.iter().any(|tree| tree.root as usize >= count || tree.group as usize >= groups || tree.depth as usize >= count) {
+            return broken("a tree points outside");
+        }
+        if !covers.is_empty() && covers.len() != leaves && covers.len() != count {
+            return broken("its row counts are not one per leaf");
+        }
+        let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1).sum();
+        Ok(Self { features, groups, arrays, levels, zero_missing })
+    }
+
+    /// Bytes in memory.
+    pub fn weight(&self) -> usize {
+        let Arrays { nodes, trees, categories, linear, coefficients, columns, covers } = &self.arrays;
+        size_of::<Self>()
+            + size_of_val(nodes.as_slice())
+            + size_of_val(trees.as_slice())
+            + size_of_val(categories.as_slice())
+            + size_of_val(linear.as_slice())
+            + size_of_val(coefficients.as_slice())
+            + size_of_val(columns.as_slice())
+            + size_of_val(covers.as_slice())
+    }
+
+    /// Bytes of the nodes alone.
+    pub fn node_bytes(&self) -> usize {
+        size_of_val(self.arrays.nodes.as_slice())
+    }
+
+    /// How many trees.
+    pub fn trees(&self) -> usize {
+        self.arrays.trees.len()
+    }
+
+    /// Levels visited for one row: the measure of its cost.
+    pub fn levels(&self) -> u64 {
+        self.levels
+    }
+
+    /// Adds every tree's leaf to `out`, which holds `rows × groups` start values, row after row.
+    ///
+    /// # Errors
+    /// When `input` is not as wide as the ensemble or `out` not as long: a mistake of the caller in this crate.
+    pub fn add_to(&self, input: &Tensor<f64>, out: &mut [f64]) -> Result<()> {
+        if input.columns() != self.features || out.len() != input.rows() * self.groups {
+            return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
+        }
+        walk::add(self, input.values(), out);
+        Ok(())
+    }
+
+    /// SHAP values that follow the trees' own paths: per row, for each group `features + 1` numbers, the last of them
+    /// the mean of the training rows. They sum to what [`Ensemble::add_to`] adds.
+    ///
+    /// # Errors
+    /// [`Kind::Validation`] when there are linear leaves, no row counts, or a tree too deep;
+    /// [`Kind::Internal`] as [`Ensemble::add_to`].
+    pub fn explain(&self, input: &Tensor<f64>) -> Result<Vec<f64>> {
+        let width = self.groups * (self.features + 1);
+        let Arrays { nodes, trees, linear, covers, .. } = &self.arrays;
+        if input.columns() != self.features {
+            return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
+        }
+        if !linear.is_empty() {
+            return Err(Error::invalid("the answers of linear trees cannot be explained; the library cannot do it either"));
+        }
+        if covers.is_empty() && !nodes.is_empty() {
+            return Err(Error::invalid(
+                "the model's file does not count the training rows of its leaves, so it cannot explain its answers",
+            ));
+        }
+        if trees.iter().any(|tree| tree.depth > EXPLAINED_DEPTH_MAX) {
+            return Err(Error::invalid(format!("a tree is deeper than {EXPLAINED_DEPTH_MAX} levels; its answers cannot be explained")));
+        }
+        let covers = self.covers();
+        let leaf = |node: u32| nodes.get(node as usize).map_or(0.0, |node| node.threshold);
+        let cover = |node: u32| covers.get(node as usize).copied().unwrap_or_default();
+        let mut out = vec![0.0; input.rows() * width];
+        let mut path = Path::default();
+        for tree in trees {
+            let start = tree.group as usize * (self.features + 1);
+            let expected = self.expected(*tree, cover);
+            for (row, out) in input.iter().zip(out.chunks_exact_mut(width)) {
+                let Some((out, bias)) = out.get_mut(start..=start + self.features).and_then(<[f64]>::split_last_mut).map(|(b, o)| (o, b))
+                else {
+                    continue;
+                };
+                *bias += expected;
+                let visit = |at: u32| match nodes.get(at as usize) {
+                    Some(node) if node.is(SPLIT) => {
+                        let right = self.goes_right(node, row.get(node.feature()).copied().unwrap_or(f64::NAN));
+                        let (hot, cold) = (node.left + u32::from(right), node.left + u32::from(!right));
+                        Visit::Split { hot, cold, feature: node.word >> 8 }
+                    }
+                    _ => Visit::Leaf(leaf(at)),
+                };
+                shap::add(tree.root, &visit, &cover, &mut path, out);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The mean of a tree's leaves, weighed by their training rows.
+    fn expected(&self, tree: Tree, cover: impl Fn(u32) -> f64) -> f64 {
+        let (mut sum, mut level) = (0.0, vec![tree.root]);
+        let total = cover(tree.root);
+        while let Some(at) = level.pop() {
+            match self.arrays.nodes.get(at as usize) {
+                Some(node) if node.is(SPLIT) => level.extend([node.left + 1, node.left]),
+                // A tree of one leaf may count no rows.
+                Some(node) if at == tree.root => sum = node.threshold,
+                Some(node) => sum += cover(at) / total * node.threshold,
+                None => {}
+            }
+        }
+        sum
+    }
+
+    /// Training rows per node.
+    fn covers(&self) -> Vec<f64> {
+        let Arrays { nodes, covers, .. } = &self.arrays;
+        if covers.len() == nodes.len() {
+            return covers.iter().map(|&count| f64::from(count)).collect();
+        }
+        let mut counts = vec![0.0; nodes.len()];
+        let mut leaves = covers.iter().rev();
+        // Children lie behind their parent, so from the end every sum is there when it is asked for.
+        for (index, node) in nodes.iter().enumerate().rev() {
+            let left = node.left as usize;
+            let count = if node.is(SPLIT) {
+                counts.get(left..left + 2).map_or(0.0, |pair| pair.iter().sum())
+            } else {
+                leaves.next().map_or(0.0, |&count| f64::from(count))
+            };
+            if let Some(place) = counts.get_mut(index) {
+                *place = count;
+            }
+        }
+        counts
+    }
+
+    fn goes_right(&self, node: &Node, x: f64) -> bool {
+        walk::step::<true, true, true>(node, x, &self.arrays.categories) != node.left
+    }
+}
