@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::names::shown;
@@ -21,6 +22,10 @@ pub struct Listen {
     pub workers: usize,
     /// The longest request body, in bytes; uploads have their own limit.
     pub body: usize,
+    /// Within this time a request's headers must have come.
+    pub header_time: Duration,
+    /// The longest pause between two pieces of a body.
+    pub idle: Duration,
 }
 
 /// What `rookery serve` runs with.
@@ -36,6 +41,11 @@ pub struct Serve {
 pub const BODY: usize = 6_291_456;
 
 impl Listen {
+    /// The documented defaults for `address`.
+    pub fn new(address: SocketAddr, workers: usize) -> Self {
+        Self { address, tls: None, workers, body: BODY, header_time: Duration::from_secs(10), idle: Duration::from_secs(30) }
+    }
+
     /// Checks that plain text stays on this machine unless that was asked for.
     ///
     /// # Errors

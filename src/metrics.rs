@@ -93,7 +93,9 @@ pub struct VariantMetrics {
     pub overhead_latency: Histogram,
     /// What requests waited for loads.
     pub loading_wait: Histogram,
-    /// Reading a prepared form into memory.
+    /// Reading a prepared form's bytes from the store.
+    pub downloading: Histogram,
+    /// Building the model of them.
     pub loading: Histogram,
 }
 
@@ -115,6 +117,7 @@ pub struct Metrics {
     variants: RwLock<Variants>,
     models: RwLock<HashMap<String, Arc<SeriesMetrics>>>,
     principals: RwLock<HashMap<String, Arc<SeriesMetrics>>>,
+    unloading: Arc<Histogram>,
 }
 
 /// Numbers read at the moment of a scrape.
@@ -136,6 +139,8 @@ pub struct Gauges {
     pub cpu_seconds: f64,
     /// Bytes of the database file.
     pub disk: u64,
+    /// How full its file system is, in percent.
+    pub disk_utilization: f64,
     /// Requests refused because the server was full.
     pub refused: u64,
 }
@@ -168,6 +173,11 @@ impl Metrics {
         handle(&self.principals, &arn.to_owned(), Some("other".to_owned()))
     }
 
+    /// The histogram of evictions' times.
+    pub fn unloading(&self) -> Arc<Histogram> {
+        self.unloading.clone()
+    }
+
     /// The Prometheus exposition text (version 0.0.4).
     pub fn render(&self, gauges: &Gauges) -> String {
         let mut out = String::with_capacity(8192);
@@ -188,11 +198,12 @@ impl Metrics {
                 let _ = writeln!(out, "{name}{{{labels}}} {}", variant.all().map(read).sum::<u64>());
             }
         }
-        let histograms: [Family; 4] = [
+        let histograms: [Family; 5] = [
             ("rookery_model_latency_microseconds", "ModelLatency: decode, predict, encode", |v| &v.model_latency),
             ("rookery_overhead_latency_microseconds", "OverheadLatency: the rest of the request", |v| &v.overhead_latency),
             ("rookery_model_loading_wait_microseconds", "ModelLoadingWaitTime: what requests waited for loads", |v| &v.loading_wait),
-            ("rookery_model_loading_microseconds", "ModelLoadingTime: reading a prepared form into memory", |v| &v.loading),
+            ("rookery_model_downloading_microseconds", "ModelDownloadingTime: reading a model's bytes from the store", |v| &v.downloading),
+            ("rookery_model_loading_microseconds", "ModelLoadingTime: building a model of its bytes", |v| &v.loading),
         ];
         for (name, help, read) in histograms {
             head(&mut out, name, help, "histogram");
@@ -200,6 +211,9 @@ impl Metrics {
                 histogram(&mut out, name, labels, &variant.all().map(read).collect::<Vec<_>>());
             }
         }
+        let name = "rookery_model_unloading_microseconds";
+        head(&mut out, name, "ModelUnloadingTime: letting go of an evicted model, whichever endpoint it was for", "histogram");
+        histogram(&mut out, name, "", &[&self.unloading]);
         series(&mut out, &self.models, "rookery_target_model", "model", "per model path");
         series(&mut out, &self.principals, "rookery_principal", "principal", "per principal");
         gauge(&mut out, "rookery_loaded_models", "LoadedModelCount", gauges.loaded);
@@ -210,9 +224,12 @@ impl Metrics {
         gauge(&mut out, "rookery_memory_utilization_percent", "MemoryUtilization of the budget", format_args!("{share:.3}"));
         gauge(&mut out, "rookery_invocations_in_flight", "Predictions under way", gauges.in_flight);
         gauge(&mut out, "rookery_database_bytes", "Bytes of the database file", gauges.disk);
+        let share = gauges.disk_utilization;
+        let what = "DiskUtilization of the file system the database is on";
+        gauge(&mut out, "rookery_disk_utilization_percent", what, format_args!("{share:.3}"));
         for (name, help, value) in [
             ("rookery_model_loads_total", "Models loaded", gauges.loads),
-            ("rookery_model_unloads_total", "ModelUnloadingTime sample count: models evicted", gauges.evictions),
+            ("rookery_model_unloads_total", "Models evicted", gauges.evictions),
             ("rookery_refused_full_total", "Requests refused because the server was full", gauges.refused),
         ] {
             head(&mut out, name, help, "counter");
@@ -240,15 +257,16 @@ fn gauge(out: &mut String, name: &str, help: &str, value: impl std::fmt::Display
 
 fn histogram(out: &mut String, name: &str, labels: &str, lanes: &[&Histogram]) {
     let mut total = 0;
+    let (open, close, comma) = if labels.is_empty() { ("", "", "") } else { ("{", "}", ",") };
     for (at, bound) in BOUNDS.iter().map(Some).chain([None]).enumerate() {
         total += lanes.iter().filter_map(|lane| lane.buckets.get(at)).map(|bucket| bucket.load(Ordering::Relaxed)).sum::<u64>();
         match bound {
-            Some(bound) => drop(writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}")),
-            None => drop(writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}")),
+            Some(bound) => drop(writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {total}")),
+            None => drop(writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {total}")),
         }
     }
     let sum: u64 = lanes.iter().map(|lane| lane.sum.load(Ordering::Relaxed)).sum();
-    let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {total}");
+    let _ = writeln!(out, "{name}_sum{open}{labels}{close} {sum}\n{name}_count{open}{labels}{close} {total}");
 }
 
 fn series(out: &mut String, map: &RwLock<HashMap<String, Arc<SeriesMetrics>>>, name: &str, label: &str, help: &str) {

@@ -9,18 +9,23 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Kind, Result};
 
 const WINDOW: Duration = Duration::from_secs(60);
-/// Failures in a window before the next attempt is refused unchecked.
-const GUESSES: u32 = 10;
 /// Names and addresses remembered; beyond that the oldest windows go.
 const KEPT: usize = 100_000;
 
 /// Failures by name and address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Throttle {
+    /// Failures in a window before the next attempt is refused unchecked.
+    guesses: u32,
     windows: Mutex<HashMap<String, (Instant, u32)>>,
 }
 
 impl Throttle {
+    /// Allows `guesses` failures a minute.
+    pub fn new(guesses: u32) -> Self {
+        Self { guesses, windows: Mutex::default() }
+    }
+
     /// Counts an attempt for each of `keys` as failed until [`Throttle::forgive`] says otherwise, so that attempts at
     /// the same moment cannot all slip through.
     ///
@@ -37,7 +42,7 @@ impl Throttle {
         for key in keys {
             if let Some((start, count)) = windows.get(key)
                 && now.duration_since(*start) < WINDOW
-                && *count >= GUESSES
+                && *count >= self.guesses
             {
                 return Err(Error::new(Kind::Throttled, "too many failed sign-ins; try again in a minute"));
             }
@@ -69,14 +74,14 @@ mod tests {
 
     #[test]
     fn ten_failures_a_minute_are_the_most() {
-        let throttle = Throttle::default();
+        let throttle = Throttle::new(10);
         let keys = ["ana".to_owned()];
         let start = Instant::now();
         for _ in 0..20 {
             throttle.attempt(&keys, start).unwrap();
             throttle.forgive(&keys);
         }
-        for _ in 0..GUESSES {
+        for _ in 0..10 {
             throttle.attempt(&keys, start).unwrap();
         }
         assert_eq!(throttle.attempt(&keys, start).unwrap_err().kind(), Kind::Throttled);

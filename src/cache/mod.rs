@@ -163,9 +163,13 @@ struct State<K, V> {
 
 type Shard<K, V> = RwLock<HashMap<K, Arc<Entry<V>>, RandomState>>;
 
+/// Is told how long it took to let go of an evicted value.
+type Unloaded = Box<dyn Fn(Duration) + Send + Sync>;
+
 /// The cache.
 pub struct Cache<K, V> {
     budget: u64,
+    unloaded: Unloaded,
     born: Instant,
     ledger: Arc<Ledger>,
     hasher: RandomState,
@@ -180,10 +184,11 @@ impl<K, V> fmt::Debug for Cache<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Cache<K, V> {
-    /// An empty cache of `budget` bytes.
-    pub fn new(budget: u64) -> Arc<Self> {
+    /// An empty cache of `budget` bytes. `unloaded` is told how long each evicted value took to let go.
+    pub fn new(budget: u64, unloaded: impl Fn(Duration) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             budget,
+            unloaded: Box::new(unloaded),
             born: Instant::now(),
             ledger: Arc::new(Ledger { used: Mutex::new(0), freed: Condvar::new() }),
             hasher: RandomState::default(),
@@ -293,7 +298,11 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
                     return Ok(Charge { weight, ledger: self.ledger.clone() });
                 }
             }
-            if self.evict_one() {
+            if let Some(evicted) = self.evict_one() {
+                // Outside of all locks: a large value takes its time.
+                let started = Instant::now();
+                drop(evicted);
+                (self.unloaded)(started.elapsed());
                 continue;
             }
             // All that is left is pinned or in use; predictions in flight give back soon.
@@ -309,13 +318,13 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         }
     }
 
-    /// Evicts the one entry S3-FIFO would, passing over pinned ones and ones in use. `false` when there is none.
-    fn evict_one(&self) -> bool {
+    /// Takes out the one entry S3-FIFO would, passing over pinned ones and ones in use. Its room is free once it is dropped.
+    fn evict_one(&self) -> Option<Arc<Entry<V>>> {
         let mut state = lock(&self.state);
         let rounds = (state.small.len() + state.main.len()) * (usize::from(FREQUENCY_MAX) + 2);
         for _ in 0..rounds {
             let from_small = !state.small.is_empty() && (state.small_bytes > self.budget / 10 || state.main.is_empty());
-            let Some(key) = (if from_small { state.small.pop_front() } else { state.main.pop_front() }) else { return false };
+            let Some(key) = (if from_small { state.small.pop_front() } else { state.main.pop_front() }) else { return None };
             let mut shard = self.shard(&key).write().unwrap_or_else(PoisonError::into_inner);
             let Some(entry) = shard.get(&key) else { continue };
             let weight = entry.lease.0.1.weight;
@@ -332,13 +341,13 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
                 state.main.push_back(key);
                 continue;
             }
-            shard.remove(&key);
+            let evicted = shard.remove(&key);
             drop(shard);
             let why = if from_small { Why::NotUsedAgain } else { Why::LeastUsed };
             state.note_eviction(key, weight, why);
-            return true;
+            return evicted;
         }
-        false
+        None
     }
 
     /// Sets which keys stay whatever else needs the room; those loaded later count too.

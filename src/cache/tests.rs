@@ -14,7 +14,7 @@ fn load(cache: &Arc<Numbers>, key: u32, weight: u64) -> Result<Lease<u32>> {
 
 #[test]
 fn the_budget_is_never_exceeded_even_by_values_in_use() {
-    let cache = Numbers::new(100);
+    let cache = Numbers::new(100, drop);
     let held: Vec<_> = (0..10).map(|key| load(&cache, key, 10).unwrap()).collect();
     assert_eq!(cache.used(), 100);
     assert_eq!(load(&cache, 99, 10).unwrap_err().kind(), Kind::Unavailable);
@@ -28,7 +28,7 @@ fn the_budget_is_never_exceeded_even_by_values_in_use() {
 
 #[test]
 fn a_scan_leaves_the_hot_set() {
-    let cache = Numbers::new(1000);
+    let cache = Numbers::new(1000, drop);
     for _ in 0..4 {
         for key in 0..50 {
             load(&cache, key, 10).unwrap();
@@ -48,7 +48,7 @@ fn a_scan_leaves_the_hot_set() {
 
 #[test]
 fn a_thousand_cold_calls_are_one_load() {
-    let cache = Numbers::new(1000);
+    let cache = Numbers::new(1000, drop);
     let loads = AtomicU64::new(0);
     let gate = std::sync::Barrier::new(64);
     std::thread::scope(|scope| {
@@ -83,7 +83,7 @@ fn a_thousand_cold_calls_are_one_load() {
 
 #[test]
 fn failures_are_remembered_briefly_and_given_up_loads_end() {
-    let cache = Numbers::new(100);
+    let cache = Numbers::new(100, drop);
     let fail = |cache: &Arc<Numbers>| match cache.join(&1) {
         Ok(Join::Load(ticket)) => ticket.load(1, || Err(Error::invalid("broken"))).unwrap_err(),
         Err(error) => error,
@@ -100,7 +100,7 @@ fn failures_are_remembered_briefly_and_given_up_loads_end() {
 
 #[test]
 fn pinned_entries_stay() {
-    let cache = Numbers::new(100);
+    let cache = Numbers::new(100, drop);
     load(&cache, 1, 40).unwrap();
     cache.set_pins(HashSet::from([1, 2]));
     load(&cache, 2, 40).unwrap();
@@ -111,4 +111,31 @@ fn pinned_entries_stay() {
     let pinned: Vec<bool> = cache.inspect().iter().map(|entry| entry.pinned).collect();
     assert_eq!(pinned.iter().filter(|pinned| **pinned).count(), 2);
     assert!(!cache.evictions().is_empty());
+}
+
+#[test]
+fn evicted_values_are_let_go_outside_of_all_locks_and_timed() {
+    struct Slow(Arc<Mutex<Option<Arc<Cache<u32, Slow>>>>>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            // Would never return with a lock held.
+            if let Some(cache) = lock(&self.0).clone() {
+                assert!(cache.len() <= 1);
+                let _ = cache.counts();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let told = times.clone();
+    let cache = Cache::new(10, move |time| lock(&told).push(time));
+    let seen = Arc::new(Mutex::new(Some(cache.clone())));
+    for key in 0..3 {
+        let Ok(Join::Load(ticket)) = cache.join(&key) else { panic!() };
+        ticket.load(10, || Ok(Slow(seen.clone()))).unwrap();
+    }
+    lock(&seen).take();
+    let times = lock(&times);
+    assert_eq!(times.len(), 2);
+    assert!(times.iter().all(|time| *time >= Duration::from_millis(20)), "{times:?}");
 }

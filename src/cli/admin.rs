@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::{Database, output};
@@ -25,7 +26,7 @@ pub(super) struct Restore {
     /// The backup.
     source: PathBuf,
     /// Replace the database if it exists.
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_FORCE", value_parser = FalseyValueParser::new())]
     force: bool,
     #[command(flatten)]
     database: Database,
@@ -60,7 +61,7 @@ fn tell(verified: Verified, as_json: bool) {
 impl Backup {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
         let (service, caller) = self.database.open()?;
-        service.backup(&caller, &self.target)?;
+        output::with_progress("copying", |progress| service.backup(&caller, &self.target, progress))?;
         if as_json {
             output::value(&json!({ "backup": self.target }));
         } else {
@@ -76,7 +77,8 @@ impl Backup {
 
 impl Restore {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
-        let verified = store::restore(&self.source, &self.database.db, self.force)?;
+        let verified =
+            output::with_progress("restoring", |progress| store::restore(&self.source, &self.database.db, self.force, progress))?;
         tell(verified, as_json);
         let key = MasterKey::path(&self.database.db);
         if !key.exists() {
@@ -88,7 +90,7 @@ impl Restore {
 
 impl Verify {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
-        tell(store::verify(&self.database.db)?, as_json);
+        tell(output::with_progress("verifying", |progress| store::verify(&self.database.db, progress))?, as_json);
         Ok(())
     }
 }

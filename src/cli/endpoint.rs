@@ -55,6 +55,7 @@ impl Args for Stages {
                     .long("stage")
                     .value_name("MODEL")
                     .action(clap::ArgAction::Append)
+                    .env("ROOKERY_STAGE")
                     .help("A stage that always runs this model"),
             )
             .arg(
@@ -62,6 +63,7 @@ impl Args for Stages {
                     .long("prefix")
                     .value_name("PREFIX")
                     .action(clap::ArgAction::Append)
+                    .env("ROOKERY_PREFIX")
                     .help("A stage that runs the model the caller names under this prefix"),
             )
             .arg(
@@ -69,6 +71,7 @@ impl Args for Stages {
                     .long("postprocess")
                     .value_name("JSON")
                     .action(clap::ArgAction::Append)
+                    .env("ROOKERY_POSTPROCESS")
                     .help("A stage that works on the scores before it, such as {\"labels\":[\"no\",\"yes\"],\"round\":3}"),
             )
             .arg(
@@ -76,8 +79,10 @@ impl Args for Stages {
                     .long("output")
                     .value_name("WORDS")
                     .action(clap::ArgAction::Append)
+                    .env("ROOKERY_OUTPUT")
                     .help("What the stage before it shows, such as predicted_label,probability"),
             )
+            .group(clap::ArgGroup::new("stages").args(["stage", "prefix"]).multiple(true).required(true))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -123,9 +128,6 @@ impl EndpointVerb {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
         match self {
             Self::Create { name, stages: Stages(stages), server } => {
-                if stages.is_empty() {
-                    return Err(Error::invalid("an endpoint has at least one stage; give --stage MODEL or --prefix PREFIX"));
-                }
                 let made = server.call("POST", "/api/v1/endpoints", Some(&json!({ "name": name, "stages": stages })))?;
                 if as_json {
                     output::value(&made);
@@ -155,7 +157,11 @@ impl EndpointVerb {
                 output::value(&server.call("GET", &format!("/api/v1/endpoints/{}", encoded(&name)), None)?);
                 Ok(())
             }
-            Self::Rm(One { name, server }) => server.call("DELETE", &format!("/api/v1/endpoints/{}", encoded(&name)), None).map(drop),
+            Self::Rm(One { name, server }) => {
+                server.call("DELETE", &format!("/api/v1/endpoints/{}", encoded(&name)), None)?;
+                output::done(as_json);
+                Ok(())
+            }
         }
     }
 }
@@ -168,19 +174,19 @@ pub(super) struct Invoke {
     /// The rows; `-` or nothing reads standard input.
     file: Option<PathBuf>,
     /// The model under the multi-model stage's prefix.
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_TARGET_MODEL")]
     target_model: Option<String>,
     /// The variant, instead of one by weight.
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_TARGET_VARIANT")]
     target_variant: Option<String>,
     /// What the rows are.
-    #[arg(long, default_value = "text/csv")]
+    #[arg(long, env = "ROOKERY_CONTENT_TYPE", default_value = "text/csv")]
     content_type: String,
     /// What the answer is to be.
-    #[arg(long, default_value = "application/json")]
+    #[arg(long, env = "ROOKERY_ACCEPT", default_value = "application/json")]
     accept: String,
     /// Say beside each answer what every column adds to it (tree models).
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_EXPLAIN")]
     explain: bool,
     #[command(flatten)]
     server: Server,

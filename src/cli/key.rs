@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -20,16 +21,16 @@ pub(super) enum KeyVerb {
         /// The user it is for.
         user: String,
         /// An API key, for `Authorization: Bearer` (the default).
-        #[arg(long, conflicts_with = "aws")]
+        #[arg(long, env = "ROOKERY_API", conflicts_with = "aws", value_parser = FalseyValueParser::new())]
         api: bool,
         /// An AWS access key.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_AWS", value_parser = FalseyValueParser::new())]
         aws: bool,
         /// A policy that narrows what the user may do with this key.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, env = "ROOKERY_POLICY", value_name = "FILE")]
         policy: Option<PathBuf>,
         /// Days until it expires.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_DAYS")]
         days: Option<u32>,
         #[command(flatten)]
         database: Database,
@@ -96,17 +97,27 @@ impl KeyVerb {
             }
             Self::Disable(One { id, database }) => {
                 let (service, caller) = database.open()?;
-                service.set_key_disabled(&caller, &id, true)
+                service.set_key_disabled(&caller, &id, true)?;
+                output::done(as_json);
+                Ok(())
             }
             Self::Enable(One { id, database }) => {
                 let (service, caller) = database.open()?;
-                service.set_key_disabled(&caller, &id, false)
+                service.set_key_disabled(&caller, &id, false)?;
+                output::done(as_json);
+                Ok(())
             }
             Self::Delete(One { id, database }) => {
                 let (service, caller) = database.open()?;
-                service.delete_key(&caller, &id)
+                service.delete_key(&caller, &id)?;
+                output::done(as_json);
+                Ok(())
             }
-            Self::ResetMaster(database) => MasterKey::reset(&Store::open(&database.db)?),
+            Self::ResetMaster(database) => {
+                MasterKey::reset(&Store::open(&database.db)?)?;
+                output::done(as_json);
+                Ok(())
+            }
         }
     }
 }

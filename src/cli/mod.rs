@@ -1,7 +1,7 @@
 //! The command line: what may be typed, and which file does it.
 //!
 //! Verbs that administer open the database file (`--db`) and work beside a running server; verbs that use the service
-//! speak to its address (`--url`) with the credential in `ROOKERY_TOKEN`. Next: `serve.rs`, `demo.rs`.
+//! speak to its address (`--url`) with the credential in `ROOKERY_TOKEN`. Next: `serve.rs`, `demo/mod.rs`.
 
 mod admin;
 mod client;
@@ -18,6 +18,7 @@ mod train;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::Result;
@@ -27,7 +28,7 @@ use crate::error::Result;
 #[command(name = "rookery", version, max_term_width = 100)]
 struct Cli {
     /// Answer in JSON.
-    #[arg(long, global = true, env = "ROOKERY_JSON")]
+    #[arg(long, global = true, env = "ROOKERY_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
@@ -125,5 +126,34 @@ impl Database {
         let service = crate::service::Service::open(crate::service::Options::new(self.db.clone(), 0))?;
         let caller = service.file_caller();
         Ok((service, caller))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn without_environment(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        for argument in command.get_arguments().filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")) {
+            let Some(long) = argument.get_long() else { continue };
+            let wanted = format!("ROOKERY_{}", long.replace('-', "_").to_uppercase());
+            if argument.get_env().is_none_or(|name| name != wanted.as_str()) {
+                found.push(format!("{path} --{long}: {:?}", argument.get_env()));
+            }
+        }
+        for verb in command.get_subcommands() {
+            without_environment(verb, &format!("{path} {}", verb.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        let mut command = Cli::command();
+        command.build();
+        let mut found = Vec::new();
+        without_environment(&command, "rookery", &mut found);
+        assert!(found.is_empty(), "{found:#?}");
     }
 }

@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -29,7 +30,7 @@ pub(super) enum ModelVerb {
         /// The artifact.
         file: PathBuf,
         /// Only if the path is new.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_NEW", value_parser = FalseyValueParser::new())]
         new: bool,
         #[command(flatten)]
         server: Server,
@@ -56,7 +57,7 @@ pub(super) enum ModelVerb {
         #[command(flatten)]
         one: One,
         /// The version: 64 hexadecimal digits.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_TO")]
         to: Option<String>,
     },
     /// Keep a model in memory whatever else needs the room.
@@ -81,6 +82,19 @@ pub(super) struct One {
     server: Server,
 }
 
+impl One {
+    /// A change whose result, if it has one, only scripts read.
+    fn change(&self, method: &str, what: &str, as_json: bool) -> Result<()> {
+        let done = self.server.call(method, &format!("/api/v1/{what}/{}", encoded(&self.path)), None)?;
+        match done {
+            Value::Null => output::done(as_json),
+            done if as_json => output::value(&done),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -89,8 +103,7 @@ fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) ->
     let unreadable = |error: std::io::Error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error);
     let open = File::open(file).map_err(unreadable)?;
     let length = open.metadata().map_err(unreadable)?.len();
-    let bar = output::progress(length);
-    bar.set_message("uploading");
+    let bar = output::progress(length, "uploading");
     let mut reader = bar.wrap_read(open);
     let headers: &[(&str, &str)] = if new { &[("if-none-match", "*")] } else { &[] };
     let answer = server.send("PUT", &format!("/api/v1/models/{}", encoded(path)), headers, Body::Reader(&mut reader, length));
@@ -190,7 +203,7 @@ impl ModelVerb {
                 output::value(&shown);
                 Ok(())
             }
-            Self::Rm(One { path, server }) => server.call("DELETE", &format!("/api/v1/models/{}", encoded(&path)), None).map(drop),
+            Self::Rm(one) => one.change("DELETE", "models", as_json),
             Self::Rollback { one, to } => {
                 let body = to.map_or(json!({}), |version| json!({ "version": version }));
                 let done = one.server.call("POST", &format!("/api/v1/rollback/{}", encoded(&one.path)), Some(&body))?;
@@ -201,9 +214,9 @@ impl ModelVerb {
                 }
                 Ok(())
             }
-            Self::Pin(One { path, server }) => server.call("PUT", &format!("/api/v1/cache/pins/{}", encoded(&path)), None).map(drop),
-            Self::Unpin(One { path, server }) => server.call("DELETE", &format!("/api/v1/cache/pins/{}", encoded(&path)), None).map(drop),
-            Self::Load(One { path, server }) => server.call("POST", &format!("/api/v1/cache/load/{}", encoded(&path)), None).map(drop),
+            Self::Pin(one) => one.change("PUT", "cache/pins", as_json),
+            Self::Unpin(one) => one.change("DELETE", "cache/pins", as_json),
+            Self::Load(one) => one.change("POST", "cache/load", as_json),
             Self::Memory { server } => {
                 output::value(&server.call("GET", "/api/v1/cache", None)?);
                 Ok(())

@@ -34,6 +34,13 @@ pub(super) fn value(value: &Value) {
     }
 }
 
+/// What is printed of a change that has no result: nothing, or an empty object for scripts.
+pub(super) fn done(as_json: bool) {
+    if as_json {
+        value(&json!({}));
+    }
+}
+
 /// Rows under a head, columns as wide as they need.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.len()).collect();
@@ -56,22 +63,33 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
 }
 
 /// A bar over `bytes` on standard error, or nothing when that is no terminal.
-pub(super) fn progress(bytes: u64) -> ProgressBar {
-    bar(bytes, "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+pub(super) fn progress(bytes: u64, message: &'static str) -> ProgressBar {
+    bar(bytes, message, "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
 }
 
 /// A bar over so many steps, likewise.
-pub(super) fn steps(count: u64) -> ProgressBar {
-    bar(count, "{msg} {bar:30} {pos}/{len} {eta}")
+pub(super) fn steps(count: u64, message: &'static str) -> ProgressBar {
+    bar(count, message, "{msg} {bar:30} {pos}/{len} {eta}")
 }
 
-fn bar(length: u64, template: &str) -> ProgressBar {
+fn bar(length: u64, message: &'static str, template: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(length);
+    let bar = ProgressBar::new(length).with_message(message);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar
+}
+
+/// Runs `work` with a bar it moves: what is done and all there is, in bytes.
+pub(super) fn with_progress<T>(message: &'static str, work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
+    let bar = progress(0, message);
+    let done = work(&|done, all| {
+        bar.set_length(all);
+        bar.set_position(done.min(all));
+    });
+    bar.finish_and_clear();
+    done
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Database, output};
@@ -39,6 +39,7 @@ pub(super) enum PolicyVerb {
         holder: Holder,
     },
     /// Attach a managed policy.
+    #[command(group = whom())]
     Attach {
         #[command(flatten)]
         named: Named,
@@ -46,6 +47,7 @@ pub(super) enum PolicyVerb {
         holder: Holder,
     },
     /// Detach a managed policy.
+    #[command(group = whom())]
     Detach {
         #[command(flatten)]
         named: Named,
@@ -68,13 +70,13 @@ pub(super) struct Named {
 #[group(multiple = false)]
 pub(super) struct Holder {
     /// A user.
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_USER")]
     user: Option<String>,
     /// A group.
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_GROUP")]
     group: Option<String>,
     /// A role.
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_ROLE")]
     role: Option<String>,
 }
 
@@ -85,9 +87,15 @@ impl Holder {
         user.or(group).or(self.role.as_deref().map(|name| (Noun::Role, name)))
     }
 
+    /// As [`Holder::named`], where the command line takes none without.
     fn required(&self) -> Result<(Noun, &str)> {
         self.named().ok_or_else(|| Error::invalid("say to whom: --user, --group or --role"))
     }
+}
+
+/// Somebody must be named.
+fn whom() -> ArgGroup {
+    ArgGroup::new("whom").args(["user", "group", "role"]).required(true)
 }
 
 /// A text file.
@@ -102,9 +110,11 @@ impl PolicyVerb {
                 let document = read(&file)?;
                 let (service, caller) = database.open()?;
                 match holder.named() {
-                    Some((noun, holder)) => service.change_principal(&caller, noun, holder, Change::PutInline(&name, &document)),
-                    None => service.put_policy(&caller, &name, &document).map(drop),
+                    Some((noun, holder)) => service.change_principal(&caller, noun, holder, Change::PutInline(&name, &document))?,
+                    None => service.put_policy(&caller, &name, &document).map(drop)?,
                 }
+                output::done(as_json);
+                Ok(())
             }
             Self::List(database) => {
                 let (service, caller) = database.open()?;
@@ -126,19 +136,25 @@ impl PolicyVerb {
             Self::Delete { named, holder } => {
                 let (service, caller) = named.database.open()?;
                 match holder.named() {
-                    Some((noun, holder)) => service.change_principal(&caller, noun, holder, Change::DeleteInline(&named.name)),
-                    None => service.delete_policy(&caller, &named.name),
+                    Some((noun, holder)) => service.change_principal(&caller, noun, holder, Change::DeleteInline(&named.name))?,
+                    None => service.delete_policy(&caller, &named.name)?,
                 }
+                output::done(as_json);
+                Ok(())
             }
             Self::Attach { named, holder } => {
                 let (service, caller) = named.database.open()?;
                 let (noun, holder) = holder.required()?;
-                service.change_principal(&caller, noun, holder, Change::Attach(&named.name))
+                service.change_principal(&caller, noun, holder, Change::Attach(&named.name))?;
+                output::done(as_json);
+                Ok(())
             }
             Self::Detach { named, holder } => {
                 let (service, caller) = named.database.open()?;
                 let (noun, holder) = holder.required()?;
-                service.change_principal(&caller, noun, holder, Change::Detach(&named.name))
+                service.change_principal(&caller, noun, holder, Change::Detach(&named.name))?;
+                output::done(as_json);
+                Ok(())
             }
         }
     }
@@ -148,10 +164,10 @@ impl PolicyVerb {
 #[derive(Debug, Args)]
 pub(super) struct Simulate {
     /// Policy documents to decide by; no database is opened then.
-    #[arg(long, num_args = 1.., value_name = "FILE")]
+    #[arg(long, env = "ROOKERY_POLICY", num_args = 1.., value_name = "FILE")]
     policy: Vec<PathBuf>,
     /// The request, as JSON: principal, action, resource, and context, an object of values or lists of values by key.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "ROOKERY_REQUEST", value_name = "FILE")]
     request: PathBuf,
     #[command(flatten)]
     database: Database,

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -20,16 +21,16 @@ pub(super) enum UserVerb {
         /// The user's name.
         name: String,
         /// Allow everything.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_ADMIN", value_parser = FalseyValueParser::new())]
         admin: bool,
         /// Read the password from standard input.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_PASSWORD_STDIN", value_parser = FalseyValueParser::new())]
         password_stdin: bool,
         /// Make a user who signs in with keys only.
-        #[arg(long, conflicts_with = "password_stdin")]
+        #[arg(long, env = "ROOKERY_NO_PASSWORD", conflicts_with = "password_stdin", value_parser = FalseyValueParser::new())]
         no_password: bool,
         /// The managed policy that bounds what the user may ever do.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_BOUNDARY")]
         boundary: Option<String>,
         #[command(flatten)]
         database: Database,
@@ -45,7 +46,7 @@ pub(super) enum UserVerb {
         #[command(flatten)]
         one: One,
         /// Read the password from standard input.
-        #[arg(long)]
+        #[arg(long, env = "ROOKERY_PASSWORD_STDIN", value_parser = FalseyValueParser::new())]
         password_stdin: bool,
     },
     /// Keep a user from signing in; every token and session of theirs ends.
@@ -99,7 +100,7 @@ pub(super) enum RoleVerb {
         #[command(flatten)]
         one: One,
         /// The trust policy's file: who may assume the role.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, env = "ROOKERY_TRUST", value_name = "FILE")]
         trust: PathBuf,
     },
     /// List roles.
@@ -149,14 +150,18 @@ fn show(noun: Noun, one: &One) -> Result<()> {
     Ok(())
 }
 
-fn delete(noun: Noun, one: &One) -> Result<()> {
+fn delete(noun: Noun, one: &One, as_json: bool) -> Result<()> {
     let (service, caller) = one.database.open()?;
-    service.delete_principal(&caller, noun, &one.name)
+    service.delete_principal(&caller, noun, &one.name)?;
+    output::done(as_json);
+    Ok(())
 }
 
-fn change(noun: Noun, one: &One, change: Change<'_>) -> Result<()> {
+fn change(noun: Noun, one: &One, change: Change<'_>, as_json: bool) -> Result<()> {
     let (service, caller) = one.database.open()?;
-    service.change_principal(&caller, noun, &one.name, change)
+    service.change_principal(&caller, noun, &one.name, change)?;
+    output::done(as_json);
+    Ok(())
 }
 
 fn create(noun: Noun, database: &Database, name: &str, new: &NewOne<'_>, as_json: bool) -> Result<()> {
@@ -192,10 +197,10 @@ impl UserVerb {
             }
             Self::List(database) => list(Noun::User, &database, as_json),
             Self::Show(one) => show(Noun::User, &one),
-            Self::Delete(one) => delete(Noun::User, &one),
-            Self::Password { one, password_stdin } => change(Noun::User, &one, Change::Password(Some(&password(password_stdin)?))),
-            Self::Disable(one) => change(Noun::User, &one, Change::Disabled(true)),
-            Self::Enable(one) => change(Noun::User, &one, Change::Disabled(false)),
+            Self::Delete(one) => delete(Noun::User, &one, as_json),
+            Self::Password { one, password_stdin } => change(Noun::User, &one, Change::Password(Some(&password(password_stdin)?)), as_json),
+            Self::Disable(one) => change(Noun::User, &one, Change::Disabled(true), as_json),
+            Self::Enable(one) => change(Noun::User, &one, Change::Disabled(false), as_json),
         }
     }
 }
@@ -206,10 +211,12 @@ impl GroupVerb {
             Self::Create(one) => create(Noun::Group, &one.database, &one.name, &NewOne::default(), as_json),
             Self::List(database) => list(Noun::Group, &database, as_json),
             Self::Show(one) => show(Noun::Group, &one),
-            Self::Delete(one) => delete(Noun::Group, &one),
-            Self::Add(Member { group, user, database }) => change(Noun::Group, &One { name: group, database }, Change::AddMember(&user)),
+            Self::Delete(one) => delete(Noun::Group, &one, as_json),
+            Self::Add(Member { group, user, database }) => {
+                change(Noun::Group, &One { name: group, database }, Change::AddMember(&user), as_json)
+            }
             Self::Remove(Member { group, user, database }) => {
-                change(Noun::Group, &One { name: group, database }, Change::RemoveMember(&user))
+                change(Noun::Group, &One { name: group, database }, Change::RemoveMember(&user), as_json)
             }
         }
     }
@@ -224,7 +231,7 @@ impl RoleVerb {
             }
             Self::List(database) => list(Noun::Role, &database, as_json),
             Self::Show(one) => show(Noun::Role, &one),
-            Self::Delete(one) => delete(Noun::Role, &one),
+            Self::Delete(one) => delete(Noun::Role, &one, as_json),
         }
     }
 }

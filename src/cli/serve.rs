@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use tracing_subscriber::EnvFilter;
 
 use super::{Database, output};
@@ -32,7 +34,7 @@ pub(super) struct Serve {
     #[arg(long, env = "ROOKERY_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Listen beyond this machine without TLS: tokens travel in the clear unless a proxy encrypts them.
-    #[arg(long, env = "ROOKERY_INSECURE")]
+    #[arg(long, env = "ROOKERY_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
     /// Threads that take requests; as many as cores when not given.
     #[arg(long, env = "ROOKERY_WORKERS")]
@@ -52,6 +54,18 @@ pub(super) struct Serve {
     /// The most entries in an archive.
     #[arg(long, env = "ROOKERY_ENTRIES", default_value_t = 10_000)]
     entries: usize,
+    /// The longest name of an entry in an archive, in bytes.
+    #[arg(long, env = "ROOKERY_ENTRY_NAME", default_value_t = 255)]
+    entry_name: usize,
+    /// Seconds within which the headers of a request must have come.
+    #[arg(long, env = "ROOKERY_HEADER_SECONDS", default_value_t = 10)]
+    header_seconds: u64,
+    /// Seconds a body may pause between two pieces.
+    #[arg(long, env = "ROOKERY_IDLE_SECONDS", default_value_t = 30)]
+    idle_seconds: u64,
+    /// Failed sign-ins a minute, per user and per address; more are answered 429.
+    #[arg(long, env = "ROOKERY_GUESSES", default_value_t = 10)]
+    guesses: u32,
     /// Versions kept per model for rollback.
     #[arg(long, env = "ROOKERY_KEEP_VERSIONS", default_value_t = 10)]
     keep_versions: usize,
@@ -72,22 +86,34 @@ impl Serve {
     fn options(&self) -> Result<config::Serve> {
         let memory = self.memory.as_deref().map_or_else(|| Ok(config::half_of_memory()), config::bytes)?;
         let body = usize::try_from(config::bytes(&self.body)?).map_err(Error::internal)?;
-        if self.workers == Some(0) || self.concurrency == 0 || self.keep_versions == 0 || self.token_seconds <= 0 {
-            return Err(Error::invalid("--workers, --concurrency, --keep-versions and --token-seconds are at least 1"));
+        let zero = [
+            ("workers", self.workers == Some(0)),
+            ("concurrency", self.concurrency == 0),
+            ("entry-name", self.entry_name == 0),
+            ("header-seconds", self.header_seconds == 0),
+            ("idle-seconds", self.idle_seconds == 0),
+            ("guesses", self.guesses == 0),
+            ("keep-versions", self.keep_versions == 0),
+            ("token-seconds", self.token_seconds <= 0),
+        ];
+        if let Some((flag, _)) = zero.iter().find(|(_, zero)| *zero) {
+            return Err(Error::invalid(format!("--{flag} is at least 1")));
         }
         let listen = Listen {
-            address: self.listen,
             tls: self.tls_cert.clone().zip(self.tls_key.clone()),
-            workers: self.workers.unwrap_or_else(cores),
             body,
+            header_time: Duration::from_secs(self.header_seconds),
+            idle: Duration::from_secs(self.idle_seconds),
+            ..Listen::new(self.listen, self.workers.unwrap_or_else(cores))
         };
         listen.check(self.insecure)?;
         let service = Options {
             concurrency: self.concurrency,
             upload: config::bytes(&self.upload)?,
-            archive: Limits { unpacked: config::bytes(&self.unpacked)?, entries: self.entries, ..Limits::default() },
+            archive: Limits { unpacked: config::bytes(&self.unpacked)?, entries: self.entries, name: self.entry_name },
             keep_versions: self.keep_versions,
             token_seconds: self.token_seconds,
+            guesses: self.guesses,
             ..Options::new(self.database.db.clone(), memory)
         };
         Ok(config::Serve { service, listen })

@@ -122,8 +122,7 @@ impl Files {
     fn table(&self, label: Option<&str>) -> Result<Table> {
         let unreadable = |error: std::io::Error| Error::invalid(format!("cannot read `{}`: {error}", self.data.display())).because(error);
         let file = File::open(&self.data).map_err(unreadable)?;
-        let bar = output::progress(file.metadata().map_err(unreadable)?.len());
-        bar.set_message("reading");
+        let bar = output::progress(file.metadata().map_err(unreadable)?.len(), "reading");
         let table = Table::read(BufReader::new(bar.wrap_read(file)), Reading { header: self.header, label });
         bar.finish_and_clear();
         table.map_err(|error| error.within(format_args!("`{}`", self.data.display())))
@@ -190,8 +189,7 @@ impl Knn {
 impl RandomCutForest {
     fn run(self, as_json: bool) -> Result<()> {
         let table = self.files.table(self.label.as_deref())?;
-        let bar = output::steps(self.trees as u64);
-        bar.set_message("growing trees");
+        let bar = output::steps(self.trees as u64, "growing trees");
         let settings = random_cut_forest::Settings { trees: self.trees, samples: self.samples, seed: self.seed };
         let artifact = random_cut_forest::train(&table, settings, &|grown| bar.set_position(grown as u64));
         bar.finish_and_clear();
@@ -211,8 +209,7 @@ impl LinearLearner {
             (Some(_), _) | (None, linear_learner::Predictor::Multiclass) => Loss::Softmax,
         };
         let table = self.files.table(Some(&self.label))?;
-        let bar = output::steps(self.epochs as u64);
-        bar.set_message("passing over the table");
+        let bar = output::steps(self.epochs as u64, "passing over the table");
         let settings = linear_learner::Settings { predictor, loss, l1: self.l1, l2: self.l2, passes: self.epochs };
         let trained = linear_learner::train(&table, settings, &|| bar.inc(1));
         bar.finish_and_clear();

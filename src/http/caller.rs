@@ -21,8 +21,6 @@ use crate::error::{Error, Kind, Result};
 const SHORT: usize = 16 << 10;
 /// How long it may take in all.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A body may pause this long between two pieces.
-pub(super) const IDLE: Duration = Duration::from_secs(30);
 
 /// The text of a header; `None` when it is absent.
 ///
@@ -71,27 +69,27 @@ pub(super) fn caller(request: &HttpRequest, state: &State) -> Result<Caller> {
     state.service.identify(&evidence, transport(request, state))
 }
 
-/// The whole body, at most `limit` bytes.
+/// The whole body, at most `limit` bytes, with no pause longer than `idle`.
 ///
 /// # Errors
 /// [`Kind::TooLarge`]; [`Kind::Validation`] when it breaks off or pauses too long.
-pub(super) async fn body(request: &HttpRequest, payload: &mut Payload, limit: usize) -> Result<Bytes> {
+pub(super) async fn body(request: &HttpRequest, payload: &mut Payload, limit: usize, idle: Duration) -> Result<Bytes> {
     let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send fewer rows at once"));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > limit) {
         return Err(too_large());
     }
-    let Some(first) = next(payload).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next(payload, idle).await? else { return Ok(Bytes::new()) };
     // The usual body comes in one piece and is not copied.
     if announced == Some(first.len()) {
         return Ok(first);
     }
-    let Some(second) = next(payload).await? else { return if first.len() > limit { Err(too_large()) } else { Ok(first) } };
+    let Some(second) = next(payload, idle).await? else { return if first.len() > limit { Err(too_large()) } else { Ok(first) } };
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len() + second.len()).min(limit));
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&second);
     while whole.len() <= limit {
-        match next(payload).await? {
+        match next(payload, idle).await? {
             Some(piece) => whole.extend_from_slice(&piece),
             None => return Ok(whole.freeze()),
         }
@@ -104,17 +102,17 @@ pub(super) async fn body(request: &HttpRequest, payload: &mut Payload, limit: us
 /// # Errors
 /// As [`body`].
 pub(super) async fn short_body(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes> {
-    match tokio::time::timeout(PATIENCE, body(request, payload, SHORT)).await {
+    match tokio::time::timeout(PATIENCE, body(request, payload, SHORT, PATIENCE)).await {
         Ok(body) => body,
         Err(_) => Err(Error::invalid(format!("the body did not come within {} seconds; send it again", PATIENCE.as_secs()))),
     }
 }
 
-/// The next piece of a body.
+/// The next piece of a body, waited for no longer than `idle`.
 ///
 /// # Errors
 /// When it breaks off or pauses too long.
-pub(super) async fn next(payload: &mut Payload) -> Result<Option<Bytes>> {
+pub(super) async fn next(payload: &mut Payload, idle: Duration) -> Result<Option<Bytes>> {
     // What came with the head is there after one more turn of the connection, and needs no timer.
     let mut turned = false;
     let arrived = poll_fn(|context| match payload.poll_next_unpin(context) {
@@ -128,7 +126,7 @@ pub(super) async fn next(payload: &mut Payload) -> Result<Option<Bytes>> {
     });
     let piece = match arrived.await {
         Some(piece) => Ok(piece),
-        None => tokio::time::timeout(IDLE, payload.next()).await,
+        None => tokio::time::timeout(idle, payload.next()).await,
     };
     match piece {
         Ok(None) => Ok(None),
@@ -136,7 +134,7 @@ pub(super) async fn next(payload: &mut Payload) -> Result<Option<Bytes>> {
         Ok(Some(Err(error))) => {
             Err(Error::invalid("the body broke off before its end; send it again").because(BrokenOff(error.to_string())))
         }
-        Err(_) => Err(Error::invalid(format!("the body paused for more than {} seconds; send it again", IDLE.as_secs()))),
+        Err(_) => Err(Error::invalid(format!("the body paused for more than {} seconds; send it again", idle.as_secs()))),
     }
 }
 

@@ -23,8 +23,6 @@ use crate::error::{Error, Kind, Result};
 use crate::names::hex;
 use crate::service::Service;
 
-/// Headers must come within this time.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a stop waits for requests under way, in seconds.
 const DRAIN: u64 = 30;
 
@@ -34,6 +32,8 @@ pub(crate) struct State {
     service: Arc<Service>,
     /// The longest body, uploads apart.
     body: usize,
+    /// A body may pause this long between two pieces.
+    idle: Duration,
     secure: bool,
     /// Opens the page that makes the first administrator; only while there is no user.
     setup: String,
@@ -79,13 +79,13 @@ impl Running {
 pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
     let setup = hex(&crate::authn::random::<16>()?);
     let unclaimed = service.is_unclaimed();
-    let state = web::Data::new(State { service, body: listen.body, secure: listen.tls.is_some(), setup: setup.clone() });
+    let state = web::Data::new(State { service, body: listen.body, idle: listen.idle, secure: listen.tls.is_some(), setup: setup.clone() });
     let build = move || {
         App::new().app_data(state.clone()).app_data(web::QueryConfig::default().error_handler(ui::bad_query)).configure(routes::configure)
     };
     let server = HttpServer::new(build)
         .workers(listen.workers)
-        .client_request_timeout(HEAD_TIME)
+        .client_request_timeout(listen.header_time)
         .keep_alive(Duration::from_secs(75))
         .shutdown_timeout(DRAIN)
         .server_hostname("rookery");

@@ -46,7 +46,7 @@ async fn answer(request: &HttpRequest, payload: &mut Payload, state: &State, sta
     let caller = caller::caller(request, state)?;
     let auth = started.elapsed();
     let asked = Asked::read(request.headers())?;
-    let body: Bytes = caller::body(request, payload, state.body).await?;
+    let body: Bytes = caller::body(request, payload, state.body, state.idle).await?;
     let arrived = Instant::now();
     // A body that took its time may have outlived its sender's rights.
     let caller = if arrived.duration_since(started) > SLOW { state.service.renew(&caller)? } else { caller };

@@ -4,6 +4,7 @@
 //! that an administrator remains, commits, and swaps it in; only then does the caller hear of success. Another process's
 //! writes are noticed by a thread that does nothing else. Next: `catalog.rs`, the same for model pointers.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -19,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::metrics::{Gauges, Metrics};
 use crate::names::Noun;
 use crate::policy::{Context, Outcome, Permit, Request};
-use crate::store::{Epochs, Read, Tx, Watch, audit, blobs, endpoints, loaded, now};
+use crate::store::{Epochs, Progress, Read, Tx, Watch, audit, blobs, endpoints, loaded, now};
 
 /// How often the file is asked whether another process wrote to it.
 const WATCH: Duration = Duration::from_millis(250);
@@ -220,6 +221,7 @@ impl Service {
             evictions,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             cpu_seconds: cpu_seconds().unwrap_or_default(),
+            disk_utilization: disk_utilization(self.store.path()).unwrap_or_default(),
             disk: std::fs::metadata(self.store.path()).map_or(0, |file| file.len()),
             refused: self.refused.load(Ordering::Relaxed),
         }
@@ -247,14 +249,23 @@ impl Service {
         self.store.read(&permit, |read| audit::list(read, before, count))
     }
 
-    /// Writes a consistent copy of the database.
+    /// Writes a consistent copy of the database, telling how far it is.
     ///
     /// # Errors
     /// [`Kind::Denied`]; [`Kind::Conflict`] when `target` exists.
-    pub fn backup(&self, caller: &Caller, target: &std::path::Path) -> Result<()> {
+    pub fn backup(&self, caller: &Caller, target: &Path, progress: Progress<'_>) -> Result<()> {
         let permit = self.authorise(caller, "rookery:Backup", "*", |_| ())?;
-        self.store.backup(&permit, target)
+        self.store.backup(&permit, target, progress)
     }
+}
+
+/// How full the file system of `path` is for who runs this process, in percent, as `df` counts.
+fn disk_utilization(path: &Path) -> Option<f64> {
+    let told = rustix::fs::statvfs(path).ok()?;
+    let used = told.f_blocks.saturating_sub(told.f_bfree);
+    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+    let (used, all) = (used as f64, (used + told.f_bavail) as f64);
+    (all > 0.0).then(|| used * 100.0 / all)
 }
 
 /// User and system time of this process: fields 14 and 15 of `/proc/self/stat`, in hundredths of a second.

@@ -4,6 +4,7 @@
 //! cold model or long work goes to the blocking pool. Every dialect calls [`Service::invoke`]; there is no second way to
 //! a model. Next: `catalog.rs` (paths to versions), `../cache/mod.rs` (versions to models), `../runtime/pipeline.rs`.
 
+use std::io::{self, Read};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use crate::authn::Caller;
 use crate::cache::{Join, Lease};
 use crate::codec::payload::{Accept, decode};
 use crate::error::{Error, Kind, Result};
+use crate::metrics::VariantMetrics;
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
 use crate::runtime::pipeline::{self, Blocks, Step};
@@ -114,7 +116,7 @@ impl Drop for Slot {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -284,10 +286,10 @@ impl Service {
         };
         let pointer = target.pointer.clone();
         if !place.cached {
-            let service = self.clone();
+            let (service, metrics) = (self.clone(), variant.metrics.clone());
             let load = move || {
                 let _slot = slot;
-                service.cache.pass_through(pointer.weight as u64, || service.read_model(&pointer))
+                service.cache.pass_through(pointer.weight as u64, || service.read_model(&pointer, Some(metrics.here())))
             };
             let lease = blocking(load).await;
             return Ok((target, lease.map_err(named)?));
@@ -299,10 +301,7 @@ impl Service {
                 let (service, metrics) = (self.clone(), variant.metrics.clone());
                 blocking(move || {
                     let _slot = slot;
-                    let started = Instant::now();
-                    let lease = ticket.load(pointer.weight as u64, || service.read_model(&pointer));
-                    metrics.here().loading.observe(micros(started.elapsed()));
-                    lease
+                    ticket.load(pointer.weight as u64, || service.read_model(&pointer, Some(metrics.here())))
                 })
                 .await
             }
@@ -322,14 +321,22 @@ impl Service {
         Ok(target)
     }
 
-    /// Reads a prepared form into a model.
-    pub(super) fn read_model(&self, pointer: &Pointer) -> Result<Loaded> {
-        self.store.snapshot(|read| {
-            let mut reader = BlobReader::open(read, pointer.prepared)?;
+    /// Reads a prepared form into a model, and counts the time of either half.
+    pub(super) fn read_model(&self, pointer: &Pointer, metrics: Option<&VariantMetrics>) -> Result<Loaded> {
+        let started = Instant::now();
+        let (model, download) = self.store.snapshot(|read| {
+            let reader = BlobReader::open(read, pointer.prepared)?;
             let length = reader.length();
+            let mut reader = Timed { reader, spent: started.elapsed() };
             // What was checked when it was prepared is wrong only if the stored bytes are.
-            runtime::load(&pointer.format, &mut reader, length).map(Loaded).map_err(|error| error.as_kind(Kind::Internal))
-        })
+            let model = runtime::load(&pointer.format, &mut reader, length).map_err(|error| error.as_kind(Kind::Internal))?;
+            Ok((Loaded(model), reader.spent))
+        })?;
+        if let Some(metrics) = metrics {
+            metrics.downloading.observe(micros(download));
+            metrics.loading.observe(micros(started.elapsed().saturating_sub(download)));
+        }
+        Ok(model)
     }
 
     /// Makes a version's prepared form anew, for this build's format.
@@ -345,6 +352,25 @@ impl Service {
             .housekeeping(|tx| models::replace_prepared(tx, pointer.version, blob, prepared::FORMAT, &summary, made.summary.weight))?;
         let again = self.store.snapshot(|read| models::version_pointer(read, pointer.version))?;
         again.ok_or_else(|| Error::not_found("the version was deleted a moment ago"))
+    }
+}
+
+/// A reader that knows how long it was read from.
+struct Timed<R> {
+    reader: R,
+    spent: Duration,
+}
+
+impl<R: Read> Read for Timed<R> {
+    fn read(&mut self, place: &mut [u8]) -> io::Result<usize> {
+        // A few bytes take less time than the clock.
+        if place.len() < 512 {
+            return self.reader.read(place);
+        }
+        let started = Instant::now();
+        let read = self.reader.read(place);
+        self.spent += started.elapsed();
+        read
     }
 }
 

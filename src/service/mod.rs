@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 
 use self::access::Snapshot;
 use self::catalog::Catalog;
-use self::invoke::Loaded;
+use self::invoke::{Loaded, micros};
 use self::models::Preparing;
 use crate::artifact::Limits;
 use crate::authn::{Caller, MasterKey, Passwords, Throttle, Tokens};
@@ -54,12 +54,23 @@ pub struct Options {
     pub keep_versions: usize,
     /// Seconds a token lives.
     pub token_seconds: i64,
+    /// Failed sign-ins a minute, per user and per address.
+    pub guesses: u32,
 }
 
 impl Options {
     /// The documented defaults for `database`, with `memory` bytes for models.
     pub fn new(database: PathBuf, memory: u64) -> Self {
-        Self { database, memory, concurrency: 1024, upload: 512 << 20, archive: Limits::default(), keep_versions: 10, token_seconds: 3600 }
+        Self {
+            database,
+            memory,
+            concurrency: 1024,
+            upload: 512 << 20,
+            archive: Limits::default(),
+            keep_versions: 10,
+            token_seconds: 3600,
+            guesses: 10,
+        }
     }
 }
 
@@ -119,11 +130,12 @@ impl Service {
         let metrics = Metrics::default();
         let snapshot = store.snapshot(|read| Snapshot::load(read, None, &metrics))?;
         let catalog = Catalog::new(snapshot.epochs.models);
+        let unloading = metrics.unloading();
         let service = Self {
-            cache: Cache::new(options.memory),
+            cache: Cache::new(options.memory, move |time| unloading.observe(micros(time))),
             tokens: Tokens::new(&master),
             passwords: Passwords::new()?,
-            throttle: Throttle::default(),
+            throttle: Throttle::new(options.guesses),
             snapshot: ArcSwap::from_pointee(snapshot),
             changing: Mutex::new(()),
             claiming: Mutex::new(()),

@@ -454,7 +454,7 @@ impl Service {
     pub(super) fn load_pointer(&self, pointer: &models::Pointer) -> Result<bool> {
         match self.cache.join(&pointer.version)? {
             crate::cache::Join::Load(ticket) => {
-                ticket.load(pointer.weight as u64, || -> Result<Loaded> { self.read_model(pointer) }).map(|_| false)
+                ticket.load(pointer.weight as u64, || -> Result<Loaded> { self.read_model(pointer, None) }).map(|_| false)
             }
             _ => Ok(true),
         }

@@ -6,6 +6,9 @@
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sha2::{Digest, Sha256};
@@ -16,6 +19,12 @@ use super::{Read, SCHEMA_VERSION, Store, failed};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
 use crate::policy::Permit;
+
+/// Is told what is done and all there is, in bytes, now and then.
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+
+/// How often a copy under way is measured.
+const MEASURE: Duration = Duration::from_millis(100);
 
 /// What [`verify`] found in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,15 +57,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Conflict`] when `target` exists; when it cannot be written.
-    pub fn backup(&self, _permit: &Permit, target: &Path) -> Result<()> {
+    pub fn backup(&self, _permit: &Permit, target: &Path, progress: Progress<'_>) -> Result<()> {
         if target.exists() {
             return Err(Error::conflict(format!("`{}` exists; give another path", target.display())));
         }
         let partial = partial(target)?;
         let source = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
-        source.busy_timeout(std::time::Duration::from_secs(10)).map_err(failed)?;
+        source.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
         let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the backup is not UTF-8"))?;
-        let copied = source.execute("VACUUM INTO ?1", [name]).map_err(failed).and_then(|_| {
+        let copied = copy(&source, &self.path, name, progress).and_then(|()| {
             File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
             fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
             sync_folder(target)
@@ -73,14 +82,14 @@ impl Store {
 ///
 /// # Errors
 /// When the backup does not verify, `target` exists, or files cannot be written.
-pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
-    let verified = verify(source)?;
+pub fn restore(source: &Path, target: &Path, force: bool, progress: Progress<'_>) -> Result<Verified> {
+    let verified = verify(source, progress)?;
     if target.exists() {
         if !force {
             return Err(Error::conflict(format!("`{}` exists; stop its server and say --force to replace it", target.display())));
         }
         let held = Connection::open(target).and_then(|connection| {
-            connection.busy_timeout(std::time::Duration::ZERO)?;
+            connection.busy_timeout(Duration::ZERO)?;
             // Succeeds only when no other process has the file open.
             connection.query_row("PRAGMA journal_mode=DELETE", [], |row| row.get::<_, String>(0))
         });
@@ -97,7 +106,7 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
     let copied = look(source, |connection| {
         let partial = partial(target)?;
         let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
-        connection.execute("VACUUM INTO ?1", [name]).map_err(failed)?;
+        copy(connection, source, name, progress)?;
         File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))
     });
     let partial = beside(target, ".partial");
@@ -111,6 +120,25 @@ pub fn restore(source: &Path, target: &Path, force: bool) -> Result<Verified> {
     fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
     sync_folder(target)?;
     Ok(verified)
+}
+
+/// Copies all of `path`, open as `source`, into the empty file `name`. The copy is one statement, so how far it is shows
+/// in the file's length alone.
+fn copy(source: &Connection, path: &Path, name: &str, progress: Progress<'_>) -> Result<()> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    let (all, over) = (length(path) + length(&beside(path, "-wal")), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let measure = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                progress(length(Path::new(name)), all);
+                thread::park_timeout(MEASURE);
+            }
+        });
+        let copied = source.execute("VACUUM INTO ?1", [name]).map(drop).map_err(failed);
+        over.store(true, Ordering::Relaxed);
+        measure.thread().unpark();
+        copied
+    })
 }
 
 /// The empty file that becomes `target`. Password hashes will be inside, so only the owner may read it from the start.
@@ -133,7 +161,7 @@ fn sync_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The first thing that does not hold.
-pub fn verify(path: &Path) -> Result<Verified> {
+pub fn verify(path: &Path, progress: Progress<'_>) -> Result<Verified> {
     look(path, |connection| {
         let transaction = connection.unchecked_transaction().map_err(failed)?;
         let read = &Read { connection: &transaction };
@@ -154,7 +182,9 @@ pub fn verify(path: &Path) -> Result<Verified> {
         let artifacts = read.all("SELECT sha256, artifact, prepared FROM version", [], |row| {
             Ok((Version(row.get(0)?), BlobId(row.get(1)?), BlobId(row.get(2)?)))
         })?;
+        let all = super::blobs::stored(read)?;
         for (version, artifact, prepared) in artifacts {
+            progress(verified.bytes, all);
             let (digest, bytes) = digest(read, artifact)?;
             if digest != version {
                 return Err(damaged(&format!("the artifact of version {version} has other bytes ({digest})")));

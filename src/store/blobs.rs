@@ -72,6 +72,16 @@ pub fn sweep(tx: &Tx<'_>) -> Result<usize> {
     tx.run("DELETE FROM blob WHERE ready = 0 AND touched_at < ?1", params![tx.now - SILENT])
 }
 
+/// Bytes of all artifacts that versions point at.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn stored(read: &Read<'_>) -> Result<u64> {
+    let sum =
+        read.one("SELECT coalesce(sum(b.bytes), 0) FROM version v JOIN blob b ON b.id = v.artifact", [], |row| row.get::<_, i64>(0))?;
+    u64::try_from(sum.unwrap_or_default()).map_err(Error::internal)
+}
+
 /// How many uploads are under way or dead.
 ///
 /// # Errors

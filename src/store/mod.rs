@@ -26,7 +26,7 @@ use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-pub use backup::{Verified, restore, verify};
+pub use backup::{Progress, Verified, restore, verify};
 pub use open::SCHEMA_VERSION;
 
 use crate::error::{Error, Kind, Result};

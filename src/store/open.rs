@@ -98,13 +98,14 @@ pub(super) fn look<T>(path: &Path, work: impl Fn(&Connection) -> Result<T>) -> R
                 return Err(Error::conflict(format!("`{}` is empty: it holds no Rookery database", path.display())));
             }
         }
-        let (before, logged) = (stamp()?, log.exists());
+        let logs = || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+        let (before, logged) = (stamp()?, logs());
         let connection = if logged {
             // The newest writes are in the log, which is read under the locks that a server respects.
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         } else {
-            // Without a log nobody has the file open. Said to be immutable, no log is put beside it, so that the folder
-            // need not be writable; in exchange no lock tells that a server was started meanwhile.
+            // All there is is in the file. Said to be immutable, no log is put beside it, so that the folder need not be
+            // writable; in exchange no lock tells that a server writes meanwhile.
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
             Connection::open_with_flags(immutable(path), flags)
         };
@@ -112,7 +113,7 @@ pub(super) fn look<T>(path: &Path, work: impl Fn(&Connection) -> Result<T>) -> R
         connection.busy_timeout(BUSY).map_err(failed)?;
         connection.pragma_update(None, "trusted_schema", false).map_err(|error| cannot_read(path).because(error))?;
         let done = work(&connection);
-        if logged || (stamp()? == before && !log.exists()) {
+        if logged || (stamp()? == before && !logs()) {
             return done;
         }
     }

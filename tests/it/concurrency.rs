@@ -1,7 +1,7 @@
 //! Many at once: models replaced under load, memory under pressure, one load for all who wait, servers that are full,
 //! senders that are slow.
 //!
-//! Every answer is compared with what the version it names predicts. Next: `durability.rs`, which kills the server.
+//! Every answer is compared with what the version it names predicts. Next: `durability/mod.rs`, which kills the server.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read as _, Write as _};

@@ -1,7 +1,7 @@
 //! Who may do what, held as two files: the routes open to anyone, and principals × requests → allowed or not.
 //!
 //! Both are made from the route table, so a new route fails here until someone says who may call it. `ROOKERY_BLESS=1`
-//! writes the files anew; their diff is what a reviewer reads. Next: `identity.rs`, which attacks what they promise.
+//! writes the files anew; their diff is what a reviewer reads. Next: `identity/mod.rs`, which attacks what they promise.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

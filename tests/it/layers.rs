@@ -139,3 +139,32 @@ fn files_are_of_a_length_that_is_one_subject() {
         assert!(text.starts_with("//!"), "{name} does not say what it is for");
     }
 }
+
+/// The files and folders named in backticks after each `Next:` at the head of a file.
+fn pointers(text: &str) -> Vec<String> {
+    let head: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+    let head = head.join(" ");
+    let is_path = |word: &str| {
+        (word.ends_with(".rs") || word.ends_with('/')) && word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+    };
+    let after = head.split("Next:").skip(1);
+    after.flat_map(|part| part.split('`').skip(1).step_by(2)).filter(|word| is_path(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_file_says_truly_where_to_go_next() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (tests, mut found) = (root.join("tests/it"), Vec::new());
+    files(&source(), &mut found);
+    files(&tests, &mut found);
+    let mut wrong = Vec::new();
+    for path in &found {
+        for pointer in pointers(&std::fs::read_to_string(path).unwrap()) {
+            let from = [path.parent().unwrap(), &source(), &tests, root];
+            if !from.iter().any(|folder| folder.join(&pointer).exists()) {
+                wrong.push(format!("{}: `{pointer}`", path.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(found.len() > 100 && wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -11,6 +11,7 @@
     reason = "tests compare exact values and count small things, and end with a panic when something is not as expected"
 )]
 
+mod cli;
 mod concurrency;
 mod console;
 mod durability;
@@ -18,6 +19,7 @@ mod goldens;
 mod identity;
 mod layers;
 mod lightgbm;
+mod metrics;
 mod payloads;
 mod pipelines;
 mod policy;

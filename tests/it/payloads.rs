@@ -1,7 +1,7 @@
 //! Payloads through the door: every shape a request may have, every refusal by row and column, answers to the last bit.
 //!
 //! Bodies that mean the same must be answered with the same bytes, so most tests are a table of spellings. Next:
-//! `dialect.rs` (sizes, headers, errors), `answers.rs` (what comes out). What uploads may not be: `uploads.rs`.
+//! `payloads/dialect.rs` (sizes, headers, errors), `payloads/answers.rs` (what comes out). What uploads may not be: `uploads.rs`.
 
 mod answers;
 mod dialect;

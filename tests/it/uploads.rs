@@ -102,11 +102,11 @@ fn typed(name: &[u8], kind: u8, data: &[u8]) -> Vec<u8> {
     out
 }
 
-fn file(name: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn file(name: &str, data: &[u8]) -> Vec<u8> {
     typed(name.as_bytes(), b'0', data)
 }
 
-fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut out = entries.concat();
     out.resize(out.len() + 1024, 0);
     out

@@ -13,12 +13,13 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use serde_json::{Value, json};
 
 use super::client::{Answer, Body, Server};
 use super::{output, serve};
 use crate::authn::random;
-use crate::config::{BODY, Listen};
+use crate::config::Listen;
 use crate::error::{Error, Kind, Result};
 use crate::http;
 use crate::names::hex;
@@ -45,10 +46,10 @@ const CALLER_POLICY: &str = r#"{
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, env = "ROOKERY_LISTEN", default_value = "127.0.0.1:0")]
     listen: std::net::SocketAddr,
     /// Stop after the walk.
-    #[arg(long)]
+    #[arg(long, env = "ROOKERY_ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
 }
 
@@ -78,7 +79,7 @@ impl Demo {
         let new = NewOne { password: Some(&password), administrator: true, ..NewOne::default() };
         service.create_principal(&service.file_caller(), crate::names::Noun::User, "admin", &new)?;
         service.start_housekeeping()?;
-        let listen = Listen { address: self.listen, tls: None, workers: serve::cores(), body: BODY };
+        let listen = Listen::new(self.listen, serve::cores());
         listen.check(false)?;
         let (tell, told) = mpsc::channel();
         let server = thread::spawn(move || {

@@ -1,5 +1,7 @@
 //! `/api/v1/models`: upload, list, show, delete; history and rollback.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -92,7 +94,7 @@ pub(in super::super) async fn put(request: HttpRequest, mut payload: Payload, st
         if announced.is_some_and(|announced| announced > limit) {
             return Err(Error::new(Kind::TooLarge, format!("the artifact is larger than {limit} bytes, the most that can be uploaded")));
         }
-        receive(upload, &mut payload).await
+        receive(upload, &mut payload, state.idle).await
     };
     match result.await {
         Ok(done) => published(&done),
@@ -101,8 +103,8 @@ pub(in super::super) async fn put(request: HttpRequest, mut payload: Payload, st
 }
 
 /// Streams the body into the upload; no more than a few pieces are in memory.
-async fn receive(mut upload: Upload, payload: &mut Payload) -> Result<Published> {
-    while let Some(piece) = caller::next(payload).await? {
+async fn receive(mut upload: Upload, payload: &mut Payload, idle: Duration) -> Result<Published> {
+    while let Some(piece) = caller::next(payload, idle).await? {
         if upload.push(&piece)? {
             upload = blocking(move || upload.flush().map(|()| upload)).await?;
         }

@@ -1,5 +1,7 @@
 //! The list of models and the upload form.
 
+use std::time::Duration;
+
 use actix_multipart::{Field, Multipart};
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query};
@@ -8,7 +10,7 @@ use futures_util::{Stream, StreamExt as _};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{State, Visitor, caller, own_form, page, refused, same_origin, see, status, visitor};
+use super::{State, Visitor, own_form, page, refused, same_origin, see, status, visitor};
 use crate::error::{Error, Kind, Result};
 use crate::names::ModelPath;
 use crate::service::invoke::blocking;
@@ -158,21 +160,21 @@ pub(in super::super) async fn upload(request: HttpRequest, mut parts: Multipart,
 async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) -> Result<Published> {
     let broken = || Error::invalid("the form broke off; send it again");
     let (mut trusted, mut path) = (false, None);
-    while let Some(field) = next(parts).await? {
+    while let Some(field) = next(parts, state.idle).await? {
         let mut field = field.map_err(|_| broken())?;
         match field.name() {
             Some("csrf") => {
-                own_form(visitor, &text(&mut field).await?)?;
+                own_form(visitor, &text(&mut field, state.idle).await?)?;
                 trusted = true;
             }
-            Some("path") => path = Some(ModelPath::parse(&text(&mut field).await?)?),
+            Some("path") => path = Some(ModelPath::parse(&text(&mut field, state.idle).await?)?),
             Some("file") => {
                 if !trusted {
                     return Err(Error::new(Kind::Denied, "the form is out of date; open the page again and send it from there"));
                 }
                 let path = path.take().ok_or_else(|| Error::invalid("the model path is missing"))?;
                 let mut upload = state.service.upload(&visitor.caller, path, Precondition::None)?;
-                while let Some(piece) = next(&mut field).await? {
+                while let Some(piece) = next(&mut field, state.idle).await? {
                     if upload.push(&piece.map_err(|_| broken())?)? {
                         upload = blocking(move || upload.flush().map(|()| upload)).await?;
                     }
@@ -186,14 +188,14 @@ async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) 
 }
 
 /// The next piece of a form, which may pause no longer than any body.
-async fn next<S: Stream + Unpin>(stream: &mut S) -> Result<Option<S::Item>> {
+async fn next<S: Stream + Unpin>(stream: &mut S, idle: Duration) -> Result<Option<S::Item>> {
     let paused = |_| Error::invalid("the form paused for too long; send it again");
-    tokio::time::timeout(caller::IDLE, stream.next()).await.map_err(paused)
+    tokio::time::timeout(idle, stream.next()).await.map_err(paused)
 }
 
-async fn text(field: &mut Field) -> Result<String> {
+async fn text(field: &mut Field, idle: Duration) -> Result<String> {
     let mut bytes = Vec::new();
-    while let Some(piece) = next(field).await? {
+    while let Some(piece) = next(field, idle).await? {
         bytes.extend_from_slice(&piece.map_err(|_| Error::invalid("the form broke off; send it again"))?);
         if bytes.len() > FIELD_MAX {
             return Err(Error::new(Kind::TooLarge, format!("a field of the form is longer than {FIELD_MAX} bytes")));
