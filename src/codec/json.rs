@@ -4,7 +4,7 @@
 //! `{"data":{"features":{"values":[…],"keys":[…],"shape":[…]}}}`. A flat list of numbers is one row. Next:
 //! `payload.rs`.
 
-use super::payload::{Answer, Cell, Rows, write_label, write_number, write_value};
+use super::payload::{Answer, Cell, Rows, Words, write_label, write_number, write_value};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
 use crate::names::shown;
@@ -221,7 +221,8 @@ pub(super) fn write_row(out: &mut Vec<u8>, answer: &Answer<'_>, row: usize) {
         // Writing text to a vector cannot fail.
         let _ = serde_json::to_writer(&mut *out, name);
         out.push(b':');
-        write_values(out, block, row, block.columns() != 1);
+        // Neighbours are told as lists even if there is one.
+        write_values(out, block, row, block.columns() != 1 || answer.words == Words::Labels);
     }
     out.push(b'}');
 }

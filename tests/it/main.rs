@@ -20,6 +20,7 @@ mod layers;
 mod payloads;
 mod policy;
 mod support;
+mod train;
 mod uploads;
 mod walk;
 mod xgboost;
