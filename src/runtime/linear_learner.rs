@@ -1,7 +1,7 @@
 //! SageMaker's linear learner: `model_algo-1`, a stored ZIP of a symbol graph, an NDArray file and parameters.
 //!
-//! Only the graphs the algorithm trains are taken: data · weight + bias, then an output operator; anything else is
-//! refused by the operator's name. The score is `x·w + b` in `f32`, through sigmoid or softmax where the graph has
+//! Only the graphs the algorithm trains are taken: data · weight + bias (as `dot` and `broadcast_add`, or as one
+//! `FullyConnected`), then an output operator; anything else is refused by the operator's name. The score is `x·w + b` in `f32`, through sigmoid or softmax where the graph has
 //! it. The NDArray layout is MXNet's list format (magic 0x112). Next: `prepared.rs`.
 
 use std::io::Read;
@@ -411,5 +411,73 @@ impl Array {
         }
         let raw = bytes.take(size * 4)?;
         Ok(Self { shape, values: raw.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::archive::stored_zip;
+    use crate::train::linear_learner::arrays;
+
+    fn artifact(nodes: &str, predictor: &str, shape: [usize; 2], weights: &[f32], biases: &[f32]) -> Vec<u8> {
+        let params = arrays(&[("arg:b", [1, biases.len()], biases), ("arg:w", shape, weights)]);
+        let parameters = format!(r#"{{"predictor_type":"{predictor}"}}"#);
+        let graph = format!(r#"{{"nodes":[{nodes}]}}"#);
+        let members: [(&str, &[u8]); 3] =
+            [("mx-mod-symbol.json", graph.as_bytes()), ("mx-mod-0000.params", &params), ("additional-params.json", parameters.as_bytes())];
+        stored_zip(&members).unwrap()
+    }
+
+    fn node(op: &str, name: &str, inputs: &[usize]) -> String {
+        let inputs: Vec<String> = inputs.iter().map(|from| format!("[{from},0,0]")).collect();
+        format!(r#"{{"op":"{op}","name":"{name}","inputs":[{}]}}"#, inputs.join(","))
+    }
+
+    fn variables() -> String {
+        [node("null", "data", &[]), node("null", "w", &[]), node("null", "b", &[])].join(",")
+    }
+
+    fn dot(times: &str, plus: &str, output: &str) -> String {
+        format!("{},{},{},{}", variables(), node(times, "t", &[0, 1]), node(plus, "p", &[3, 2]), node(output, "o", &[4]))
+    }
+
+    fn answer(bytes: &[u8]) -> Output {
+        let prepared = prepare(bytes).unwrap();
+        let model = load(&mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
+        assert_eq!(model.weight(), prepared.summary.weight);
+        model.predict(&[Tensor::new(2, vec![1.0, 10.0]).unwrap().into()]).unwrap()
+    }
+
+    #[test]
+    fn classes_are_scored_with_weights_by_feature_and_by_output() {
+        let by_feature = dot("dot", "broadcast_add", "SoftmaxOutput");
+        let by_output = format!("{},{},{}", variables(), node("FullyConnected", "f", &[0, 1, 2]), node("SoftmaxOutput", "o", &[3]));
+        let biases = [0.5, 0.0, -0.5];
+        let one = answer(&artifact(&by_feature, "multiclass_classifier", [2, 3], &[1.0, 2.0, 3.0, 0.1, 0.2, 0.0], &biases));
+        let other = answer(&artifact(&by_output, "multiclass_classifier", [3, 2], &[1.0, 0.1, 2.0, 0.2, 3.0, 0.0], &biases));
+        assert_eq!(one, other);
+        // Linear scores are 2.5, 4 and 2.5.
+        let chances = one.scores.f32s().unwrap().values();
+        let wanted = [(-1.5f32).exp(), 1.0, (-1.5f32).exp()].map(|power| power / (1.0 + 2.0 * (-1.5f32).exp()));
+        assert!(one.list && chances.iter().zip(wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-6), "{chances:?}");
+        assert_eq!(one.labels.unwrap().f32s().unwrap().values(), [1.0]);
+    }
+
+    #[test]
+    fn other_graphs_are_refused_by_their_operator() {
+        for (nodes, name) in [
+            (dot("elemwise_mul", "broadcast_add", "LinearRegressionOutput"), "elemwise_mul"),
+            (dot("dot", "elemwise_sub", "LinearRegressionOutput"), "elemwise_sub"),
+            (dot("dot", "broadcast_add", "SVMOutput"), "SVMOutput"),
+            (dot("dot", "broadcast_add", "Custom"), "Custom"),
+            (format!("{},{}", variables(), node("Activation", "o", &[0])), "Activation"),
+        ] {
+            let refused = prepare(&artifact(&nodes, "regressor", [2, 1], &[1.0, 2.0], &[0.0])).unwrap_err();
+            assert!(refused.message().contains(&format!("operator `{name}`")), "{refused}");
+        }
+        let alone = format!("{},{},{}", variables(), node("FullyConnected", "f", &[0, 1]), node("LinearRegressionOutput", "o", &[3]));
+        let refused = prepare(&artifact(&alone, "regressor", [1, 2], &[1.0, 2.0], &[0.0])).unwrap_err();
+        assert!(refused.message().contains("lacks input 2"), "{refused}");
     }
 }

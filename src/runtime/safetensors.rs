@@ -338,7 +338,7 @@ mod tests {
             (one(r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#), 8, "follow the header"),
             (one(r#"{"dtype":"F16","shape":[2],"data_offsets":[0,4]}"#), 4, "`F16`"),
             (one(r#"{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}"#), 4, "length of -1"),
-            (one(r#"{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}"#), 0, "not as long"),
+            (one(r#"{"dtype":"F32","shape":[4503599627370496,4503599627370496],"data_offsets":[0,0]}"#), 0, "not as long"),
             (one(r#"{"dtype":"F32","shape":[1,1,1,1,1],"data_offsets":[0,4]}"#), 4, "dimensions"),
             (one(r#"{"dtype":"F32","shape":[1]}"#), 4, "lacks"),
             (one(r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}"#), 4, "member `x`"),

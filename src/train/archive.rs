@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// When the member is larger than the format can say.
-pub(super) fn tar_gz(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn tar_gz(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     let gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::default());
     let mut archive = Builder::new(gzip);
     let mut header = Header::new_ustar();
@@ -33,7 +33,7 @@ pub(super) fn tar_gz(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// When it would be larger than ZIP can say without its 64-bit extension.
-pub(super) fn stored_zip(members: &[(&str, &[u8])]) -> Result<Vec<u8>> {
+pub(crate) fn stored_zip(members: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     let large = |_| Error::invalid("the model is larger than the 4 GiB that its ZIP can hold; train on fewer columns");
     let long = |value: usize| u32::try_from(value).map(u32::to_le_bytes).map_err(large);
     let (mut out, mut directory) = (Vec::new(), Vec::new());

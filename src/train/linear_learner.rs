@@ -279,7 +279,7 @@ fn artifact(predictor: Predictor, loss: Loss, outputs: usize, folded: &[f32]) ->
 }
 
 /// MXNet's list of arrays: a mark, the arrays, their names, all little-endian.
-fn arrays(named: &[(&str, [usize; 2], &[f32])]) -> Vec<u8> {
+pub(crate) fn arrays(named: &[(&str, [usize; 2], &[f32])]) -> Vec<u8> {
     let long = |value: usize| (value as u64).to_le_bytes();
     let mut out = [long(0x112), long(0), long(named.len())].concat();
     for (_, shape, values) in named {

@@ -4,7 +4,7 @@
 //! format in `runtime/` takes. The same table, settings and seed give the same bytes. Pure computing: it must not know
 //! where tables and artifacts are kept or who watches. Next: `table.rs`, then any trainer.
 
-mod archive;
+pub(crate) mod archive;
 pub(crate) mod knn;
 pub(crate) mod linear_learner;
 pub(crate) mod loss;

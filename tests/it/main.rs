@@ -24,6 +24,7 @@ mod payloads;
 mod pipelines;
 mod policy;
 mod support;
+mod train;
 mod uploads;
 mod walk;
 mod xgboost;

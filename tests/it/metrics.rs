@@ -1,5 +1,7 @@
 //! What is counted and timed, as a scrape reads it. Next: `concurrency.rs`, whose samples it takes.
 
+use serde_json::json;
+
 use crate::concurrency::{Client, Sample};
 use crate::support::Server;
 
