@@ -1,17 +1,20 @@
-//! XGBoost models saved as JSON or UBJSON: every booster, every objective, bit-equal margins.
+//! XGBoost models, as JSON, UBJSON, binary or pickled: every booster, every objective, bit-equal margins.
 //!
-//! `document.rs` reads the file, `objective.rs` knows what objectives do to numbers; here the two become a model. What
-//! decides the bits: sums start from the base margin and add trees in order in `f32`; dart weights are multiplied
-//! into the leaves first; gblinear starts from bias + base. Next: `document.rs`.
+//! `document.rs` reads JSON and UBJSON, `legacy.rs` the binary form, `pickle.rs` finds any of them in a pickle;
+//! `objective.rs` knows what objectives do to numbers; here they become a model. What decides the bits: sums start
+//! from the base margin and add trees in order in `f32`; dart weights are multiplied into the leaves first; gblinear
+//! starts from bias + base. Next: `document.rs`.
 
 mod document;
+mod legacy;
 mod objective;
+mod pickle;
 
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use self::document::{Booster, Document, RawTree};
+use self::document::{Booster, Document, Learner as Found, RawTree, read_model_file};
 use self::objective::Objective;
 use super::prepared::{Reader, Writer};
 use super::trees::{Builder, Ensemble, Split, TreeNode};
@@ -56,6 +59,10 @@ enum Learner {
 }
 
 fn recognises(bytes: &[u8]) -> bool {
+    is_document(bytes) || legacy::recognises(bytes) || pickle::recognises(bytes)
+}
+
+fn is_document(bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     start.first() == Some(&b'{') && (is_ubjson(start) || start.get(..4096).unwrap_or(start).windows(9).any(|w| w == b"\"learner\""))
 }
@@ -65,8 +72,17 @@ fn is_ubjson(bytes: &[u8]) -> bool {
     matches!(bytes.get(1), Some(b'i' | b'U' | b'I' | b'l' | b'L' | b'$' | b'#'))
 }
 
+/// Reads a model that is no pickle.
+fn read_learner(bytes: &[u8]) -> Result<Found> {
+    if legacy::recognises(bytes) {
+        return legacy::read(bytes);
+    }
+    let start = bytes.trim_ascii_start();
+    if is_ubjson(start) { read_model_file(&mut Ubjson::new(start)) } else { read_model_file(&mut Json::new(bytes)) }
+}
+
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let document = if is_ubjson(bytes) { Document::read(Ubjson::new(bytes))? } else { Document::read(Json::new(bytes))? };
+    let document = Document::assemble(if pickle::recognises(bytes) { pickle::read(bytes)? } else { read_learner(bytes)? })?;
     let objective = Objective::named(&document.objective, document.release())?;
     let (features, groups) = (document.features, document.groups());
     if features == 0 || features > FEATURES_MAX {
@@ -142,7 +158,7 @@ fn node<'a>(tree: &'a RawTree, number: usize, weight: f32, vectors: &'a [f32], g
         return Ok(TreeNode::Leaf(if weight == 1.0 { condition } else { condition * weight }));
     }
     // The library steps from the left child to the one beside it and never looks at the right one's number.
-    if left.checked_add(1) != Some(right) {
+    if !tree.apart && left.checked_add(1) != Some(right) {
         return Err(Error::invalid(format!("node {number} has children {left} and {right}; they must be neighbours")));
     }
     let child = |child: i32| u32::try_from(child).map_err(|_| Error::invalid(format!("node {number} has child {child}")));
