@@ -6,6 +6,7 @@
 //! unchecked indexing on. Must not know objectives, base scores or file formats. Next: `walk.rs`.
 
 mod build;
+pub mod shap;
 mod walk;
 
 use bytemuck::{Pod, Zeroable};
