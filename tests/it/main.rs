@@ -19,6 +19,7 @@ mod identity;
 mod layers;
 mod payloads;
 mod policy;
+mod shap;
 mod support;
 mod uploads;
 mod walk;

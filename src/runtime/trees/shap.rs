@@ -32,8 +32,8 @@ pub trait Explain {
     fn branch(&self, node: u32) -> Option<Branch>;
     /// Whether `row` goes left at the split `node`, missing values and categories included.
     fn goes_left(&self, node: u32, row: &[Self::Value]) -> bool;
-    /// What the leaf `node` adds, weights of trees included.
-    fn leaf(&self, node: u32) -> f64;
+    /// What the leaf `node` adds to output `group`, weights of trees included.
+    fn leaf(&self, node: u32, group: u32) -> f64;
 }
 
 /// A split, as SHAP sees it.
@@ -51,7 +51,7 @@ pub struct Branch {
     pub right_share: f64,
 }
 
-/// A tree to explain.
+/// A tree to explain, for one output; a tree with vector leaves is one for each.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Root {
     /// Its first node.
@@ -208,7 +208,7 @@ fn tree<T: Explain, const POINTS: usize>(
         if frame.visited == 0 {
             match frame.branch {
                 None => {
-                    let value = trees.leaf(frame.node);
+                    let value = trees.leaf(frame.node, root.group);
                     average += value * frame.reach;
                     for point in 0..points {
                         for lane in 0..LANES {
@@ -355,14 +355,14 @@ mod tests {
         fn goes_left(&self, node: u32, row: &[f32]) -> bool {
             row[self.branch(node).unwrap().feature as usize] < unit(u64::from(node) + 1234) as f32
         }
-        fn leaf(&self, node: u32) -> f64 {
+        fn leaf(&self, node: u32, _: u32) -> f64 {
             unit(u64::from(node) + 5) - 0.5
         }
     }
 
     /// What the tree answers on average when only the columns in `known` are known.
     fn expected(tree: &Heap, node: u32, row: &[f32], known: u32) -> f64 {
-        let Some(branch) = tree.branch(node) else { return tree.leaf(node) };
+        let Some(branch) = tree.branch(node) else { return tree.leaf(node, 0) };
         if known >> branch.feature & 1 == 1 {
             return expected(tree, if tree.goes_left(node, row) { branch.left } else { branch.right }, row, known);
         }
@@ -409,7 +409,7 @@ mod tests {
         fn goes_left(&self, _: u32, row: &[f32]) -> bool {
             row[0] < 0.0
         }
-        fn leaf(&self, node: u32) -> f64 {
+        fn leaf(&self, node: u32, _: u32) -> f64 {
             f64::from(u8::from(node == 2 * self.0))
         }
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::document::{Booster, Document, Learner as Found, RawTree, read_model_file};
 use self::objective::Objective;
+use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::{Builder, Ensemble, Split, TreeNode};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
@@ -138,7 +139,8 @@ fn ensemble(trees: &document::Trees, features: usize, groups: usize) -> Result<E
         let weight = trees.weight(index)?;
         let group = trees.group(index)?;
         let scaled = tree.scaled_vectors(groups, weight)?;
-        builder.tree(group, tree.len()?, |number| node(tree, number as usize, weight, &scaled, groups))?;
+        let cover = |number: u32| tree.covers.get(number as usize).copied().unwrap_or(f32::NAN);
+        builder.tree_with_covers(group, tree.len()?, |number| node(tree, number as usize, weight, &scaled, groups), cover)?;
     }
     builder.finish()
 }
@@ -206,6 +208,20 @@ impl XgBoost {
     }
 }
 
+/// gblinear's contributions: each present value times its weight, then bias + base.
+fn explain_linear(weights: &[f32], base: &[f32], input: &Tensor, out: &mut [f64]) {
+    let (groups, features) = (base.len(), input.columns());
+    for (row, out) in input.iter().zip(out.chunks_exact_mut(groups * (features + 1))) {
+        for (group, out) in out.chunks_exact_mut(features + 1).enumerate() {
+            let weight = |column: usize| weights.get(column * groups + group).copied().unwrap_or_default();
+            for (column, (out, value)) in out.iter_mut().zip(row.iter().copied().chain([1.0])).enumerate() {
+                // The library multiplies in f32.
+                *out += if value.is_nan() { 0.0 } else { f64::from(value * weight(column)) };
+            }
+        }
+    }
+}
+
 /// gblinear: per output, bias + base, then each present value times its weight in column order, all in `f32`.
 fn linear(weights: &[f32], groups: usize, input: &Tensor, out: &mut [f32]) {
     if weights.is_empty() {
@@ -236,6 +252,32 @@ impl Model for XgBoost {
         let margins = self.margins(f32s(input)?)?;
         let margins = Tensor::new(self.groups, margins).ok_or_else(|| Error::new(Kind::Internal, "margins are no whole rows"))?;
         Ok(margins.into())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "contributions are answered as f32, as the library does")]
+    fn explain(&self, input: &[Block]) -> Result<Block> {
+        let input = f32s(input)?;
+        let (rows, width) = (input.rows(), self.groups * (self.schema.features + 1));
+        if rows.checked_mul(width).is_none_or(|cells| cells > CELLS_MAX) {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("{rows} rows of {width} contributions are too many for one answer; send fewer rows"),
+            ));
+        }
+        let mut out = vec![0.0; rows * width];
+        for row in out.chunks_exact_mut(width) {
+            for (output, base) in row.chunks_exact_mut(self.schema.features + 1).zip(&self.base) {
+                if let Some(bias) = output.last_mut() {
+                    *bias = f64::from(*base);
+                }
+            }
+        }
+        match &self.learner {
+            Learner::Trees(trees) => trees.explain_to(input, &mut out)?,
+            Learner::Linear(weights) => explain_linear(weights, &self.base, input, &mut out),
+        }
+        let out = out.into_iter().map(|value| value as f32).collect();
+        Ok(Tensor::new(width, out).ok_or_else(|| Error::new(Kind::Internal, "contributions are no whole rows"))?.into())
     }
 
     fn predict(&self, input: &[Block]) -> Result<Output> {
