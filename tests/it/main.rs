@@ -23,6 +23,7 @@ mod metrics;
 mod payloads;
 mod pipelines;
 mod policy;
+mod shap;
 mod support;
 mod train;
 mod uploads;

@@ -16,7 +16,7 @@ pub(crate) fn fixture_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xgboost")
 }
 
-fn numbers(value: &Json) -> Vec<f32> {
+pub(crate) fn numbers(value: &Json) -> Vec<f32> {
     match value {
         Json::Array(values) => values.iter().flat_map(numbers).collect(),
         Json::Null => vec![f32::NAN],

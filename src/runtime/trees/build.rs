@@ -3,7 +3,7 @@
 //! Only what can be reached from the root is taken, so nodes a trainer pruned away cost nothing. Knows no file
 //! format: the readers hand over one [`TreeNode`] at a time. Next: `mod.rs`, whose layout this fills.
 
-use super::{CATEGORICAL, Ensemble, MISSING_LEFT, Node, SPLIT, Tree};
+use super::{CATEGORICAL, Ensemble, MISSING_LEFT, Node, SPLIT, Tree, share};
 use crate::error::{Error, Result};
 
 /// The most numbers in vector leaves, 256 MiB of them.
@@ -71,12 +71,33 @@ impl Builder {
     /// # Errors
     /// Naming the node: a child outside the tree, a node with two parents (a cycle), a feature outside the model, a
     /// leaf or threshold that is no number, too deep, too large. And whatever `node` returns.
-    pub fn tree<'a>(&mut self, group: usize, count: usize, mut node: impl FnMut(u32) -> Result<TreeNode<'a>>) -> Result<()> {
-        let index = self.trees.len();
-        self.add(group, count, &mut node).map_err(|error| error.within(format_args!("tree {index}")))
+    pub fn tree<'a>(&mut self, group: usize, count: usize, node: impl FnMut(u32) -> Result<TreeNode<'a>>) -> Result<()> {
+        self.tree_with_covers(group, count, node, |_| f32::NAN)
     }
 
-    fn add<'a>(&mut self, group: usize, count: usize, node: &mut impl FnMut(u32) -> Result<TreeNode<'a>>) -> Result<()> {
+    /// As [`Builder::tree`], and `cover` gives the weight of the training rows that came to a node, NaN where that is not
+    /// known; without it the ensemble cannot be explained.
+    ///
+    /// # Errors
+    /// As [`Builder::tree`].
+    pub fn tree_with_covers<'a>(
+        &mut self,
+        group: usize,
+        count: usize,
+        mut node: impl FnMut(u32) -> Result<TreeNode<'a>>,
+        cover: impl Fn(u32) -> f32,
+    ) -> Result<()> {
+        let index = self.trees.len();
+        self.add(group, count, &mut node, &cover).map_err(|error| error.within(format_args!("tree {index}")))
+    }
+
+    fn add<'a>(
+        &mut self,
+        group: usize,
+        count: usize,
+        node: &mut impl FnMut(u32) -> Result<TreeNode<'a>>,
+        cover: &impl Fn(u32) -> f32,
+    ) -> Result<()> {
         if group >= self.groups {
             return Err(Error::invalid(format!("it adds to output {group}; the model has {}", self.groups)));
         }
@@ -99,7 +120,10 @@ impl Builder {
                     Some(_) => return Err(Error::invalid(format!("node {number} is reached twice: the tree has a cycle"))),
                     None => return Err(Error::invalid(format!("node {number} is outside the tree of {count} nodes"))),
                 }
-                let flat = self.flat(node(number)?, number, &mut next, &mut below)?;
+                let mut flat = self.flat(node(number)?, number, &mut next, &mut below)?;
+                if let (true, [.., left, right]) = (flat.flags & SPLIT != 0, below.as_slice()) {
+                    flat.flags |= share::pack(cover(*left), cover(*right)) << share::SHIFT;
+                }
                 self.nodes.push(flat);
             }
             if below.is_empty() {

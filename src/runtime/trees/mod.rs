@@ -7,6 +7,7 @@
 
 mod build;
 pub mod shap;
+mod share;
 mod walk;
 pub mod wide;
 
@@ -14,8 +15,9 @@ use bytemuck::{Pod, Zeroable};
 
 pub use build::{Builder, Split, TreeNode};
 
+use self::shap::{Branch, Explain, Root};
 use super::prepared::{Reader, Writer};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::tensor::Tensor;
 
 /// One node, 16 bytes. A leaf points at itself with no step, so a walk may go on past it.
@@ -28,7 +30,8 @@ struct Node {
     feature: u32,
     /// The left child; the right one is next to it.
     left: u32,
-    /// Bit 0: has children. Bit 1: a missing value goes left. Bit 2: categorical.
+    /// Bit 0: has children. Bit 1: a missing value goes left. Bit 2: categorical. The rest: the share of training rows
+    /// that went each way, see [`share`], 0 where the file does not say.
     flags: u32,
 }
 
@@ -59,6 +62,8 @@ pub struct Ensemble {
     /// Vector leaves, `groups` wide; empty when leaves are single numbers.
     leaves: Vec<f32>,
     levels: u64,
+    /// Whether every split says how its training rows were shared.
+    shared: bool,
 }
 
 impl Ensemble {
@@ -91,7 +96,9 @@ impl Ensemble {
         if features == 0 || groups == 0 || rows * groups != leaves.len() {
             return broken("its shape is empty");
         }
+        let mut shared = true;
         for node in &nodes {
+            shared &= node.flags & SPLIT == 0 || node.flags >> share::SHIFT != 0;
             if node.feature as usize >= features || (node.left as usize) + ((node.flags & SPLIT) as usize) >= count {
                 return broken("a node points outside");
             }
@@ -109,7 +116,7 @@ impl Ensemble {
             return broken("a tree points outside");
         }
         let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1).sum();
-        Ok(Self { features, groups, nodes, trees, categories, leaves, levels })
+        Ok(Self { features, groups, nodes, trees, categories, leaves, levels, shared })
     }
 
     /// Bytes in memory.
@@ -146,9 +153,62 @@ impl Ensemble {
     /// When `input` is not as wide as the ensemble or `out` not as long: a mistake of the caller in this crate.
     pub fn add_to(&self, input: &Tensor, out: &mut [f32]) -> Result<()> {
         if input.columns() != self.features || out.len() != input.rows() * self.groups {
-            return Err(Error::new(crate::error::Kind::Internal, "an ensemble was handed a matrix of another shape"));
+            return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
         }
         walk::add(self, input.values(), out);
         Ok(())
+    }
+
+    /// Adds to `out` what each column and, last, the trees' average contribute to each output: `rows × groups ×
+    /// (features + 1)` numbers.
+    ///
+    /// # Errors
+    /// [`Kind::Validation`] when the file did not say how training rows were shared among branches. As
+    /// [`Ensemble::add_to`] for shapes.
+    pub fn explain_to(&self, input: &Tensor, out: &mut [f64]) -> Result<()> {
+        if !self.shared {
+            return Err(Error::invalid("the model file does not hold the cover of its nodes, so its answers cannot be explained"));
+        }
+        if input.columns() != self.features {
+            return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
+        }
+        let mut roots = Vec::with_capacity(self.trees.len());
+        for tree in &self.trees {
+            let root = Root { node: tree.root, depth: tree.depth, group: tree.group };
+            match self.leaves.as_slice() {
+                [] => roots.push(root),
+                _ => roots.extend((0..self.groups).filter_map(|group| Some(Root { group: u32::try_from(group).ok()?, ..root }))),
+            }
+        }
+        shap::add(self, &roots, input.values(), self.features, self.groups, out)
+    }
+}
+
+impl Explain for Ensemble {
+    type Value = f32;
+
+    fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn branch(&self, node: u32) -> Option<Branch> {
+        let node = self.nodes.get(node as usize).filter(|node| node.flags & SPLIT != 0)?;
+        let (left_share, right_share) = share::unpack(node.flags >> share::SHIFT);
+        Some(Branch { feature: node.feature, left: node.left, right: node.left + 1, left_share, right_share })
+    }
+
+    fn goes_left(&self, node: u32, row: &[f32]) -> bool {
+        let Some(node) = self.nodes.get(node as usize) else { return false };
+        let value = row.get(node.feature as usize).copied().unwrap_or(f32::NAN);
+        walk::step::<true, true>(node, value, &self.categories) == node.left
+    }
+
+    fn leaf(&self, node: u32, group: u32) -> f64 {
+        let Some(node) = self.nodes.get(node as usize) else { return 0.0 };
+        if self.leaves.is_empty() {
+            return f64::from(node.threshold);
+        }
+        let place = node.threshold.to_bits() as usize * self.groups + group as usize;
+        self.leaves.get(place).map_or(0.0, |&value| f64::from(value))
     }
 }

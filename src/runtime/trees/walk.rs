@@ -43,7 +43,7 @@ fn blocks<const CATEGORIES: bool, const MISSING: bool>(ensemble: &Ensemble, valu
 
 /// One step from `node` with value `x` of its feature.
 #[inline(always)]
-fn step<const CATEGORIES: bool, const MISSING: bool>(node: &Node, x: f32, categories: &[u32]) -> u32 {
+pub(super) fn step<const CATEGORIES: bool, const MISSING: bool>(node: &Node, x: f32, categories: &[u32]) -> u32 {
     // Not `x >= threshold`: a missing value must go right here when nothing else is said, as in the library.
     #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN has to compare as not below")]
     let mut right = u32::from(!(x < node.threshold));

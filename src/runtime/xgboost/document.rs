@@ -1,9 +1,10 @@
-//! The XGBoost model document, from either reader, into plain arrays.
+//! The XGBoost model document, from whichever reader, into plain arrays.
 //!
 //! Keys may come in any order; those that do not change an answer are skipped unread. Differences between versions
 //! 1.0 to 3.x that are absorbed here: a base score as a number or a list, bare `NaN` thresholds at categorical
 //! nodes, vector leaves in `base_weights` or `leaf_weights`, `iteration_indptr` present or not, dart weights in three
-//! places. The layout is the library's own (its repository, `doc/model.schema`). Next: `mod.rs`, which checks and builds.
+//! places, a model inside what `Booster.serialize` and pickles hold. The layout is the library's own (its repository,
+//! `doc/model.schema`). Next: `legacy.rs`, the binary form of old; `mod.rs`, which checks and builds.
 
 use crate::codec::number::read_f32;
 use crate::codec::pull::Pull;
@@ -24,6 +25,8 @@ pub(super) struct Document {
     pub(super) names: Vec<Box<str>>,
     pub(super) booster: Booster,
     base_scores: Vec<f32>,
+    /// The base scores are margins already, as files before 1.0 hold them.
+    margin_base: bool,
     /// Nothing was boosted and no base score set: since 3.1 such a model answers a margin of 0.5.
     untrained: bool,
     classes: usize,
@@ -51,6 +54,10 @@ pub(super) struct Trees {
 /// One tree as the file has it.
 #[derive(Debug, Default)]
 pub(super) struct RawTree {
+    /// The sum of hessians of the rows that came to each node in training: its cover.
+    pub(super) covers: Vec<f32>,
+    /// The right child may be anywhere, as files before 2.0 may have it; else it follows the left one.
+    pub(super) apart: bool,
     pub(super) left: Vec<i32>,
     pub(super) right: Vec<i32>,
     pub(super) features: Vec<i32>,
@@ -60,50 +67,64 @@ pub(super) struct RawTree {
     pub(super) vector_width: usize,
     /// Whether a leaf's right child is its row (3.1 and later) or its node number is.
     pub(super) leaf_rows: bool,
-    vectors: Vec<f32>,
-    split_type: Vec<i32>,
-    categories: Vec<i32>,
-    category_nodes: Vec<i32>,
-    category_starts: Vec<i32>,
-    category_sizes: Vec<i32>,
+    pub(super) vectors: Vec<f32>,
+    pub(super) split_type: Vec<i32>,
+    pub(super) categories: Vec<i32>,
+    pub(super) category_nodes: Vec<i32>,
+    pub(super) category_starts: Vec<i32>,
+    pub(super) category_sizes: Vec<i32>,
 }
 
+/// What a reader found, before it is known to be whole.
 #[derive(Default)]
-struct Learner {
-    objective: Option<String>,
-    base_score: Option<String>,
-    classes: usize,
-    targets: usize,
-    features: usize,
-    names: Vec<Box<str>>,
-    best_iteration: Option<usize>,
-    booster_name: Option<String>,
-    trees: Option<Trees>,
-    linear: Option<Vec<f32>>,
-    rounds: usize,
-    fixed_base: bool,
-    weights: Option<Vec<f32>>,
+pub(super) struct Learner {
+    pub(super) version: Vec<i32>,
+    pub(super) objective: Option<String>,
+    pub(super) base_scores: Option<Vec<f32>>,
+    pub(super) margin_base: bool,
+    pub(super) classes: usize,
+    pub(super) targets: usize,
+    pub(super) features: usize,
+    pub(super) names: Vec<Box<str>>,
+    pub(super) best: Best,
+    pub(super) booster_name: Option<String>,
+    pub(super) trees: Option<Trees>,
+    pub(super) linear: Option<Vec<f32>>,
+    pub(super) rounds: usize,
+    pub(super) fixed_base: bool,
+    pub(super) weights: Option<Vec<f32>>,
+}
+
+/// Where training was best, by the notes that the library leaves.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Best {
+    /// The best iteration, from 0.
+    pub(super) iteration: Option<usize>,
+    /// The trees per output up to it, which before 1.6 alone says how many trees an iteration has.
+    pub(super) trees: Option<usize>,
+}
+
+impl Best {
+    /// Takes note of an attribute; others are passed over.
+    pub(super) fn note(&mut self, key: &str, text: &str) -> Result<()> {
+        let place = match key {
+            "best_iteration" => &mut self.iteration,
+            "best_ntree_limit" => &mut self.trees,
+            _ => return Ok(()),
+        };
+        let number: i64 = text.parse().map_err(|_| Error::invalid(format!("{key} is `{}`, no count", shown(text))))?;
+        // -1 is what 1.7 notes when there was no round at all.
+        *place = usize::try_from(number).ok();
+        Ok(())
+    }
 }
 
 impl Document {
-    pub(super) fn read<'a, P: Pull<'a>>(mut document: P) -> Result<Self> {
-        let (mut learner, mut version) = (None, None);
-        document.object(|document, key| {
-            match key {
-                "learner" => learner = Some(read_learner(document)?),
-                "version" => version = Some(document.integers()?),
-                _ => document.skip()?,
-            }
-            Ok(())
-        })?;
-        document.end()?;
+    /// The document of what a reader found.
+    pub(super) fn assemble(learner: Learner) -> Result<Self> {
         let missing = |what: &str| Error::invalid(format!("the XGBoost model has no `{what}`"));
-        let learner: Learner = learner.ok_or_else(|| missing("learner"))?;
+        let Learner { version, classes, targets, .. } = learner;
         let booster_name = learner.booster_name.ok_or_else(|| missing("learner.gradient_booster.name"))?;
-        let classes = learner.classes;
-        let targets = learner.targets;
-        let base_scores = base_scores(learner.base_score.as_deref().unwrap_or("0.5"))?;
-        let version: Vec<i32> = version.unwrap_or_default();
         let untrained = !learner.fixed_base
             && (version.first(), version.get(1)) >= (Some(&3), Some(&1))
             && match &learner.trees {
@@ -115,7 +136,7 @@ impl Document {
             "gbtree" | "dart" => {
                 let mut trees = learner.trees.ok_or_else(|| missing("learner.gradient_booster.model.trees"))?;
                 trees.weights = learner.weights.unwrap_or_default();
-                trees.keep(learner.best_iteration, classes.max(targets).max(1))?;
+                trees.keep(learner.best, classes.max(targets).max(1))?;
                 Booster::Trees(trees)
             }
             other => return Err(Error::invalid(format!("the XGBoost booster `{}` is not known", shown(other)))),
@@ -128,7 +149,8 @@ impl Document {
             features: learner.features,
             names: learner.names,
             booster,
-            base_scores,
+            base_scores: learner.base_scores.unwrap_or_else(|| vec![0.5]),
+            margin_base: learner.margin_base,
             classes,
             targets,
         })
@@ -154,7 +176,9 @@ impl Document {
             many if many.len() == groups => many.to_vec(),
             many => return Err(Error::invalid(format!("the model has {} base scores for {groups} outputs", many.len()))),
         };
-        link(&mut margins);
+        if !self.margin_base {
+            link(&mut margins);
+        }
         if let (Booster::Linear(_), Some(&first)) = (&self.booster, margins.first()) {
             // The linear booster adds the first margin to every output, whatever the file holds for the others.
             margins.fill(first);
@@ -184,16 +208,31 @@ fn parameter<'a, P: Pull<'a>>(document: &mut P, key: &str) -> Result<usize> {
     text.parse().map_err(|_| document.fail(format_args!("`{key}` is `{}`, no count", shown(&text))))
 }
 
+/// Reads a whole file: a model, or the snapshot of a booster, `{"Config": …, "Model": …}`.
+pub(super) fn read_model_file<'a, P: Pull<'a>>(document: &mut P) -> Result<Learner> {
+    let (mut learner, mut version) = (None, None);
+    let mut member = |document: &mut P, key: &str| {
+        match key {
+            "learner" => learner = Some(read_learner(document)?),
+            "version" => version = Some(document.integers()?),
+            _ => document.skip()?,
+        }
+        Ok(())
+    };
+    document.object(|document, key| if key == "Model" { document.object(&mut member) } else { member(document, key) })?;
+    document.end()?;
+    let mut learner: Learner = learner.ok_or_else(|| Error::invalid("the XGBoost model has no `learner`"))?;
+    learner.version = version.unwrap_or_default();
+    Ok(learner)
+}
+
 fn read_learner<'a, P: Pull<'a>>(document: &mut P) -> Result<Learner> {
     let mut learner = Learner::default();
     document.object(|document, key| match key {
         "attributes" => document.object(|document, key| {
-            if key == "best_iteration" {
+            if matches!(key, "best_iteration" | "best_ntree_limit") {
                 let text = document.string()?;
-                let best: i64 = text.parse().map_err(|_| document.fail(format_args!("best_iteration is `{}`, no count", shown(&text))))?;
-                // -1 is what 1.7 notes when there was no round at all.
-                learner.best_iteration = usize::try_from(best).ok();
-                return Ok(());
+                return learner.best.note(key, &text);
             }
             document.skip()
         }),
@@ -207,7 +246,7 @@ fn read_learner<'a, P: Pull<'a>>(document: &mut P) -> Result<Learner> {
         "gradient_booster" => read_booster(document, &mut learner),
         "learner_model_param" => document.object(|document, key| {
             match key {
-                "base_score" => learner.base_score = Some(document.string()?.into_owned()),
+                "base_score" => learner.base_scores = Some(base_scores(&document.string()?)?),
                 "boost_from_average" => learner.fixed_base = document.string()? == "0",
                 "num_class" => learner.classes = parameter(document, key)?,
                 "num_target" => learner.targets = parameter(document, key)?,
@@ -246,7 +285,7 @@ fn read_booster<'a, P: Pull<'a>>(document: &mut P, learner: &mut Learner) -> Res
 }
 
 fn read_model<'a, P: Pull<'a>>(document: &mut P, learner: &mut Learner) -> Result<()> {
-    let mut model = Trees { parallel: 1, ..Trees::default() };
+    let mut model = Trees::default();
     let mut is_tree = false;
     document.object(|document, key| {
         match key {
@@ -295,6 +334,7 @@ fn read_tree<'a, P: Pull<'a>>(document: &mut P, index: usize) -> Result<RawTree>
             "split_indices" => tree.features = document.integers()?,
             "split_conditions" => tree.conditions = document.numbers()?,
             "default_left" => tree.default_left = document.integers()?,
+            "sum_hessian" => tree.covers = document.numbers()?,
             "split_type" => tree.split_type = document.integers()?,
             "categories" => tree.categories = document.integers()?,
             "categories_nodes" => tree.category_nodes = document.integers()?,
@@ -333,21 +373,30 @@ fn read_tree<'a, P: Pull<'a>>(document: &mut P, index: usize) -> Result<RawTree>
 }
 
 impl Trees {
+    /// Trees and the output each adds to; `parallel` trees of each output make an iteration.
+    pub(super) fn new(trees: Vec<RawTree>, groups: Vec<i32>, parallel: usize) -> Self {
+        Self { trees, groups, parallel, ..Self::default() }
+    }
+
     /// Drops what comes after the best iteration. `groups` trees make an iteration, times the parallel ones.
-    fn keep(&mut self, best: Option<usize>, groups: usize) -> Result<()> {
+    fn keep(&mut self, best: Best, groups: usize) -> Result<()> {
         self.kept = self.trees.len();
-        let Some(best) = best else { return Ok(()) };
+        let Some(iteration) = best.iteration else { return Ok(()) };
+        if self.parallel == 0 {
+            // Files of old do not say how many; the library notes the product as soon as there is a best iteration.
+            self.parallel = best.trees.map_or(1, |trees| trees / iteration.saturating_add(1)).max(1);
+        }
         let end = if self.iterations.is_empty() {
-            best.checked_add(1).and_then(|rounds| rounds.checked_mul(self.parallel)).and_then(|trees| trees.checked_mul(groups))
+            iteration.checked_add(1).and_then(|rounds| rounds.checked_mul(self.parallel)).and_then(|trees| trees.checked_mul(groups))
         } else {
-            best.checked_add(1).and_then(|at| self.iterations.get(at)).and_then(|&end| usize::try_from(end).ok())
+            iteration.checked_add(1).and_then(|at| self.iterations.get(at)).and_then(|&end| usize::try_from(end).ok())
         };
         match end {
             Some(end) if end <= self.trees.len() => {
                 self.kept = end;
                 Ok(())
             }
-            _ => Err(Error::invalid(format!("best_iteration is {best}; the model has {} trees", self.trees.len()))),
+            _ => Err(Error::invalid(format!("best_iteration is {iteration}; the model has {} trees", self.trees.len()))),
         }
     }
 

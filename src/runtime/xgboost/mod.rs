@@ -1,18 +1,22 @@
-//! XGBoost models saved as JSON or UBJSON: every booster, every objective, bit-equal margins.
+//! XGBoost models, as JSON, UBJSON, binary or pickled: every booster, every objective, bit-equal margins.
 //!
-//! `document.rs` reads the file, `objective.rs` knows what objectives do to numbers; here the two become a model. What
-//! decides the bits: sums start from the base margin and add trees in order in `f32`; dart weights are multiplied
-//! into the leaves first; gblinear starts from bias + base. Next: `document.rs`.
+//! `document.rs` reads JSON and UBJSON, `legacy.rs` the binary form, `pickle.rs` finds any of them in a pickle;
+//! `objective.rs` knows what objectives do to numbers; here they become a model. What decides the bits: sums start
+//! from the base margin and add trees in order in `f32`; dart weights are multiplied into the leaves first; gblinear
+//! starts from bias + base. Next: `document.rs`.
 
 mod document;
+mod legacy;
 mod objective;
+mod pickle;
 
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use self::document::{Booster, Document, RawTree};
+use self::document::{Booster, Document, Learner as Found, RawTree, read_model_file};
 use self::objective::Objective;
+use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::{Builder, Ensemble, Split, TreeNode};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
@@ -56,6 +60,10 @@ enum Learner {
 }
 
 fn recognises(bytes: &[u8]) -> bool {
+    is_document(bytes) || legacy::recognises(bytes) || pickle::recognises(bytes)
+}
+
+fn is_document(bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     start.first() == Some(&b'{') && (is_ubjson(start) || start.get(..4096).unwrap_or(start).windows(9).any(|w| w == b"\"learner\""))
 }
@@ -65,8 +73,17 @@ fn is_ubjson(bytes: &[u8]) -> bool {
     matches!(bytes.get(1), Some(b'i' | b'U' | b'I' | b'l' | b'L' | b'$' | b'#'))
 }
 
+/// Reads a model that is no pickle.
+fn read_learner(bytes: &[u8]) -> Result<Found> {
+    if legacy::recognises(bytes) {
+        return legacy::read(bytes);
+    }
+    let start = bytes.trim_ascii_start();
+    if is_ubjson(start) { read_model_file(&mut Ubjson::new(start)) } else { read_model_file(&mut Json::new(bytes)) }
+}
+
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let document = if is_ubjson(bytes) { Document::read(Ubjson::new(bytes))? } else { Document::read(Json::new(bytes))? };
+    let document = Document::assemble(if pickle::recognises(bytes) { pickle::read(bytes)? } else { read_learner(bytes)? })?;
     let objective = Objective::named(&document.objective, document.release())?;
     let (features, groups) = (document.features, document.groups());
     if features == 0 || features > FEATURES_MAX {
@@ -123,7 +140,8 @@ fn ensemble(trees: &document::Trees, features: usize, groups: usize) -> Result<E
         let weight = trees.weight(index)?;
         let group = trees.group(index)?;
         let scaled = tree.scaled_vectors(groups, weight)?;
-        builder.tree(group, tree.len()?, |number| node(tree, number as usize, weight, &scaled, groups))?;
+        let cover = |number: u32| tree.covers.get(number as usize).copied().unwrap_or(f32::NAN);
+        builder.tree_with_covers(group, tree.len()?, |number| node(tree, number as usize, weight, &scaled, groups), cover)?;
     }
     builder.finish()
 }
@@ -143,7 +161,7 @@ fn node<'a>(tree: &'a RawTree, number: usize, weight: f32, vectors: &'a [f32], g
         return Ok(TreeNode::Leaf(if weight == 1.0 { condition } else { condition * weight }));
     }
     // The library steps from the left child to the one beside it and never looks at the right one's number.
-    if left.checked_add(1) != Some(right) {
+    if !tree.apart && left.checked_add(1) != Some(right) {
         return Err(Error::invalid(format!("node {number} has children {left} and {right}; they must be neighbours")));
     }
     let child = |child: i32| u32::try_from(child).map_err(|_| Error::invalid(format!("node {number} has child {child}")));
@@ -191,6 +209,20 @@ impl XgBoost {
     }
 }
 
+/// gblinear's contributions: each present value times its weight, then bias + base.
+fn explain_linear(weights: &[f32], base: &[f32], input: &Tensor, out: &mut [f64]) {
+    let (groups, features) = (base.len(), input.columns());
+    for (row, out) in input.iter().zip(out.chunks_exact_mut(groups * (features + 1))) {
+        for (group, out) in out.chunks_exact_mut(features + 1).enumerate() {
+            let weight = |column: usize| weights.get(column * groups + group).copied().unwrap_or_default();
+            for (column, (out, value)) in out.iter_mut().zip(row.iter().copied().chain([1.0])).enumerate() {
+                // The library multiplies in f32.
+                *out += if value.is_nan() { 0.0 } else { f64::from(value * weight(column)) };
+            }
+        }
+    }
+}
+
 /// gblinear: per output, bias + base, then each present value times its weight in column order, all in `f32`.
 fn linear(weights: &[f32], groups: usize, input: &Tensor, out: &mut [f32]) {
     if weights.is_empty() {
@@ -221,6 +253,32 @@ impl Model for XgBoost {
         let margins = self.margins(f32s(input)?)?;
         let margins = Tensor::new(self.groups, margins).ok_or_else(|| Error::new(Kind::Internal, "margins are no whole rows"))?;
         Ok(margins.into())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "contributions are answered as f32, as the library does")]
+    fn explain(&self, input: &[Block]) -> Result<Block> {
+        let input = f32s(input)?;
+        let (rows, width) = (input.rows(), self.groups * (self.schema.features + 1));
+        if rows.checked_mul(width).is_none_or(|cells| cells > CELLS_MAX) {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("{rows} rows of {width} contributions are too many for one answer; send fewer rows"),
+            ));
+        }
+        let mut out = vec![0.0; rows * width];
+        for row in out.chunks_exact_mut(width) {
+            for (output, base) in row.chunks_exact_mut(self.schema.features + 1).zip(&self.base) {
+                if let Some(bias) = output.last_mut() {
+                    *bias = f64::from(*base);
+                }
+            }
+        }
+        match &self.learner {
+            Learner::Trees(trees) => trees.explain_to(input, &mut out)?,
+            Learner::Linear(weights) => explain_linear(weights, &self.base, input, &mut out),
+        }
+        let out = out.into_iter().map(|value| value as f32).collect();
+        Ok(Tensor::new(width, out).ok_or_else(|| Error::new(Kind::Internal, "contributions are no whole rows"))?.into())
     }
 
     fn predict(&self, input: &[Block]) -> Result<Output> {
