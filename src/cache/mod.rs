@@ -324,7 +324,7 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         let rounds = (state.small.len() + state.main.len()) * (usize::from(FREQUENCY_MAX) + 2);
         for _ in 0..rounds {
             let from_small = !state.small.is_empty() && (state.small_bytes > self.budget / 10 || state.main.is_empty());
-            let Some(key) = (if from_small { state.small.pop_front() } else { state.main.pop_front() }) else { return None };
+            let key = if from_small { state.small.pop_front() } else { state.main.pop_front() }?;
             let mut shard = self.shard(&key).write().unwrap_or_else(PoisonError::into_inner);
             let Some(entry) = shard.get(&key) else { continue };
             let weight = entry.lease.0.1.weight;

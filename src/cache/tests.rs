@@ -115,7 +115,8 @@ fn pinned_entries_stay() {
 
 #[test]
 fn evicted_values_are_let_go_outside_of_all_locks_and_timed() {
-    struct Slow(Arc<Mutex<Option<Arc<Cache<u32, Slow>>>>>);
+    type Owner = Mutex<Option<Arc<Cache<u32, Slow>>>>;
+    struct Slow(Arc<Owner>);
     impl Drop for Slow {
         fn drop(&mut self) {
             // Would never return with a lock held.

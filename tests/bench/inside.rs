@@ -130,6 +130,7 @@ fn many(count: usize) {
     let open = || Service::open(Options::new(database.clone(), 1 << 30)).unwrap();
     let service = open();
     let caller = service.file_caller();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut artifact_bytes = 0u64;
     let runtime = actix_web::rt::System::new();
     let started = Instant::now();

@@ -326,7 +326,7 @@ fn uploads_that_wait_to_be_checked_are_bounded() {
     let server = Server::start();
     // Little to send and much to read: JSON may end in blanks.
     let mut slow = city(1, 100.0);
-    slow.resize(48 << 20, b' ');
+    slow.resize(8 << 20, b' ');
     let slow = gz(&slow);
     assert!(slow.len() < 1 << 20, "{}", slow.len());
     let replies: Vec<_> = std::thread::scope(|scope| {
