@@ -320,7 +320,7 @@ fn hostile_forests_are_refused_with_the_reason() {
         whole("root", &[-1, -2]),
     ];
     let prepared = prepared(&file(&metadata, &lone)).unwrap();
-    let output = loaded(&prepared).predict(&[Tensor::new(2, vec![1.0, 2.0, 5.0, 5.0]).unwrap().into()]).unwrap();
+    let output = loaded(&prepared).predict(&[Tensor::new(2, vec![1.0f32, 2.0, 5.0, 5.0]).unwrap().into()]).unwrap();
     // Seen: half of (1 - 1/2) / 1 for either; unseen: 1. Times log2(1 + mass), averaged.
     assert_eq!(output.scores.f32s().unwrap().values(), [(0.5 / 2.0 * 2.0 + 0.5) / 2.0, (2.0 + 1.0) / 2.0]);
 }
