@@ -163,12 +163,13 @@ impl Builder {
 
     fn decision(&mut self, split: Split<'_>, number: u32) -> Result<(f64, u32)> {
         match split {
-            Split::UpTo { threshold, .. } if !threshold.is_finite() => {
-                Err(Error::invalid(format!("node {number} splits at a threshold that is no finite number")))
+            Split::UpTo { threshold, .. } if threshold.is_nan() => {
+                Err(Error::invalid(format!("node {number} splits at a threshold that is no number")))
             }
             Split::UpTo { threshold, missing, missing_left } => {
                 // Values as near to zero as `ZERO` are zero before they are compared: a threshold that near is moved
                 // to the edge of those numbers that they all lie on the side of 0.
+                // An infinite threshold parts what is missing from all else: no value is infinite, payloads hold none.
                 let below = match threshold {
                     t if t.abs() > ZERO => t.next_up(),
                     t if t >= 0.0 => ZERO.next_up(),
@@ -279,9 +280,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_missing_goes_where_the_library_sends_it() {
-        let edges = [0.0, ZERO, 1e-36, 2e-35, 0.5, 1e300, f64::MAX, f64::MIN_POSITIVE];
+        let edges = [0.0, ZERO, 1e-36, 2e-35, 0.5, 1e300, f64::MAX, f64::MIN_POSITIVE, f64::INFINITY];
         let values: Vec<f64> = edges.iter().flat_map(|&x| [x, -x, x.next_up(), x.next_down(), -x.next_up(), -x.next_down()]).collect();
-        for &threshold in values.iter().filter(|threshold| threshold.is_finite()) {
+        for &threshold in &values {
             for (missing, missing_left) in
                 [Missing::Never, Missing::Zero, Missing::Nan].into_iter().flat_map(|missing| [(missing, false), (missing, true)])
             {
@@ -322,7 +323,7 @@ mod tests {
         assert!(refuse(3, &|_| split(0, 1)).contains("cycle"));
         assert!(refuse(3, &|number| if number == 0 { split(1, 7) } else { leaf(0.0) }).contains("outside the tree"));
         assert!(refuse(1, &|_| leaf(f64::INFINITY)).contains("finite"));
-        assert!(refuse(3, &|_| up_to(f64::NAN, Missing::Never, false)).contains("finite"));
+        assert!(refuse(3, &|_| up_to(f64::NAN, Missing::Never, false)).contains("no number"));
         let deep = |number: u32| if number.is_multiple_of(2) { split(number + 1, number + 2) } else { leaf(0.0) };
         assert!(refuse(10_001, &deep).contains("deeper"));
     }
