@@ -429,3 +429,59 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree over three columns, the first of which is met twice: node, feature, left (right is next), cover, value.
+    const NODES: [(Option<u32>, u32, f64, f64); 9] = [
+        (Some(0), 1, 100.0, 0.0),
+        (Some(1), 3, 70.0, 0.0),
+        (Some(2), 5, 30.0, 0.0),
+        (Some(0), 7, 50.0, 0.0),
+        (None, 0, 20.0, 3.5),
+        (None, 0, 0.0, -2.0),
+        (None, 0, 30.0, 7.0),
+        (None, 0, 11.0, 1.25),
+        (None, 0, 39.0, -4.0),
+    ];
+
+    /// The tree's answer when the columns in `known` (a bit each) are known: over the others, the mean of both ways.
+    fn mean(node: usize, right: &[[bool; 2]; 3], known: u32) -> f64 {
+        let (feature, left, cover, value) = NODES[node];
+        let Some(feature) = feature else { return value };
+        let left = left as usize;
+        // The second time a column is met it may decide otherwise.
+        let goes_right = right[feature as usize][usize::from(node != 0)];
+        if known >> feature & 1 == 1 {
+            return mean(left + usize::from(goes_right), right, known);
+        }
+        [left, left + 1].iter().map(|&child| NODES[child].2 / cover * mean(child, right, known)).sum()
+    }
+
+    #[test]
+    fn values_are_those_of_the_definition() {
+        for pattern in 0..64u32 {
+            let right = [0, 1, 2].map(|feature| [0, 1].map(|time| pattern >> (feature * 2 + time) & 1 == 1));
+            let visit = |at: u32| match NODES[at as usize] {
+                (Some(feature), left, ..) => {
+                    let step = u32::from(right[feature as usize][usize::from(at != 0)]);
+                    Visit::Split { hot: left + step, cold: left + 1 - step, feature }
+                }
+                (None, _, _, value) => Visit::Leaf(value),
+            };
+            let mut found = [0.0; 3];
+            add(0, &visit, &|at| NODES[at as usize].2, &mut Path::default(), &mut found);
+            for (feature, found) in found.iter().enumerate() {
+                let mut wanted = 0.0;
+                for known in (0..8u32).filter(|known| known >> feature & 1 == 0) {
+                    // How often `known` are the ones before in an order of three.
+                    let share = [1.0 / 3.0, 1.0 / 6.0, 1.0 / 3.0][known.count_ones() as usize];
+                    wanted += share * (mean(0, &right, known | 1 << feature) - mean(0, &right, known));
+                }
+                assert!((found - wanted).abs() < 1e-12, "pattern {pattern}, feature {feature}: {found} for {wanted}");
+            }
+        }
+    }
+}

@@ -163,12 +163,13 @@ impl Builder {
 
     fn decision(&mut self, split: Split<'_>, number: u32) -> Result<(f64, u32)> {
         match split {
-            Split::UpTo { threshold, .. } if !threshold.is_finite() => {
-                Err(Error::invalid(format!("node {number} splits at a threshold that is no finite number")))
+            Split::UpTo { threshold, .. } if threshold.is_nan() => {
+                Err(Error::invalid(format!("node {number} splits at a threshold that is no number")))
             }
             Split::UpTo { threshold, missing, missing_left } => {
                 // Values as near to zero as `ZERO` are zero before they are compared: a threshold that near is moved
                 // to the edge of those numbers that they all lie on the side of 0.
+                // An infinite threshold parts what is missing from all else: no value is infinite, payloads hold none.
                 let below = match threshold {
                     t if t.abs() > ZERO => t.next_up(),
                     t if t >= 0.0 => ZERO.next_up(),
@@ -250,4 +251,80 @@ impl Builder {
 /// A place in an array as 32 bits; the limits above keep all of them below.
 fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Tensor;
+
+    fn leaf(value: f64) -> TreeNode<'static> {
+        TreeNode::Leaf { value, linear: None, cover: None }
+    }
+
+    fn up_to(threshold: f64, missing: Missing, missing_left: bool) -> TreeNode<'static> {
+        TreeNode::Split { feature: 0, split: Split::UpTo { threshold, missing, missing_left }, left: 1, right: 2, cover: None }
+    }
+
+    /// The library's rule, word for word.
+    fn goes_left(mut x: f64, threshold: f64, missing: Missing, missing_left: bool) -> bool {
+        // Values that near to zero are dropped on the way in, and what is not there is zero.
+        if x.abs() <= ZERO || (x.is_nan() && missing != Missing::Nan) {
+            x = 0.0;
+        }
+        if (missing == Missing::Zero && x == 0.0) || (missing == Missing::Nan && x.is_nan()) {
+            return missing_left;
+        }
+        x <= threshold
+    }
+
+    #[test]
+    fn every_kind_of_missing_goes_where_the_library_sends_it() {
+        let edges = [0.0, ZERO, 1e-36, 2e-35, 0.5, 1e300, f64::MAX, f64::MIN_POSITIVE, f64::INFINITY];
+        let values: Vec<f64> = edges.iter().flat_map(|&x| [x, -x, x.next_up(), x.next_down(), -x.next_up(), -x.next_down()]).collect();
+        for &threshold in &values {
+            for (missing, missing_left) in
+                [Missing::Never, Missing::Zero, Missing::Nan].into_iter().flat_map(|missing| [(missing, false), (missing, true)])
+            {
+                let mut builder = Builder::new(1, 1);
+                builder
+                    .tree(0, 3, |number| {
+                        Ok(match number {
+                            0 => up_to(threshold, missing, missing_left),
+                            1 => leaf(1.0),
+                            _ => leaf(2.0),
+                        })
+                    })
+                    .unwrap();
+                let ensemble = builder.finish().unwrap();
+                let rows: Vec<f64> = values.iter().copied().filter(|x| x.is_finite()).chain([f64::NAN]).collect();
+                let mut many = vec![0.0; rows.len()];
+                ensemble.add_to(&Tensor::new(1, rows.clone()).unwrap(), &mut many).unwrap();
+                for (&x, &found) in rows.iter().zip(&many) {
+                    let wanted = if goes_left(x, threshold, missing, missing_left) { 1.0 } else { 2.0 };
+                    let mut one = [0.0];
+                    ensemble.add_to(&Tensor::new(1, vec![x]).unwrap(), &mut one).unwrap();
+                    assert_eq!((found, one[0]), (wanted, wanted), "{x:e} at {threshold:e}, {missing:?}, left {missing_left}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn trees_that_are_no_trees_are_refused_by_node() {
+        let refuse = |count: usize, make: &dyn Fn(u32) -> TreeNode<'static>| {
+            let error = Builder::new(1, 1).tree(0, count, |number| Ok(make(number))).unwrap_err();
+            error.message().to_owned()
+        };
+        let split = |left, right| match up_to(0.0, Missing::Nan, true) {
+            TreeNode::Split { feature, split, cover, .. } => TreeNode::Split { feature, split, left, right, cover },
+            leaf @ TreeNode::Leaf { .. } => leaf,
+        };
+        assert!(refuse(3, &|_| split(0, 1)).contains("cycle"));
+        assert!(refuse(3, &|number| if number == 0 { split(1, 7) } else { leaf(0.0) }).contains("outside the tree"));
+        assert!(refuse(1, &|_| leaf(f64::INFINITY)).contains("finite"));
+        assert!(refuse(3, &|_| up_to(f64::NAN, Missing::Never, false)).contains("no number"));
+        let deep = |number: u32| if number.is_multiple_of(2) { split(number + 1, number + 2) } else { leaf(0.0) };
+        assert!(refuse(10_001, &deep).contains("deeper"));
+    }
 }
