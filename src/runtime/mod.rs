@@ -6,6 +6,7 @@
 //! `trees/mod.rs` for what tree formats become, `pipeline.rs` for models in a row.
 
 mod linear_learner;
+mod onnx;
 pub mod pipeline;
 pub mod prepared;
 pub mod trees;
@@ -23,7 +24,7 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
-const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT];
+const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT, onnx::FORMAT];
 
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -204,7 +205,7 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, and SageMaker linear-learner artifacts, bare or in a .tar.gz";
+    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, SageMaker linear-learner artifacts and ONNX models, bare or in a .tar.gz";
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),
