@@ -8,6 +8,7 @@
 pub(crate) mod knn;
 mod lightgbm;
 mod linear_learner;
+mod onnx;
 pub mod pipeline;
 pub mod postprocess;
 pub mod prepared;
@@ -31,7 +32,8 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
-const FORMATS: &[Format] = &[xgboost::FORMAT, lightgbm::FORMAT, linear_learner::FORMAT, knn::FORMAT, random_cut_forest::FORMAT];
+const FORMATS: &[Format] =
+    &[xgboost::FORMAT, lightgbm::FORMAT, linear_learner::FORMAT, knn::FORMAT, random_cut_forest::FORMAT, onnx::FORMAT];
 
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -227,7 +229,7 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost models, LightGBM models saved as text, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
+    let takes = "Rookery takes XGBoost models, LightGBM models saved as text, ONNX models, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),

@@ -152,11 +152,33 @@ impl Ensemble {
     /// # Errors
     /// When `input` is not as wide as the ensemble or `out` not as long: a mistake of the caller in this crate.
     pub fn add_to(&self, input: &Tensor, out: &mut [f32]) -> Result<()> {
-        if input.columns() != self.features || out.len() != input.rows() * self.groups {
+        if input.columns() != self.features {
             return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
         }
-        walk::add(self, input.values(), out);
+        self.add_rows(input.values(), out)
+    }
+
+    /// As [`Ensemble::add_to`], for values that lie row after row outside a tensor.
+    ///
+    /// # Errors
+    /// As [`Ensemble::add_to`].
+    pub fn add_rows(&self, values: &[f32], out: &mut [f32]) -> Result<()> {
+        let rows = values.len() / self.features;
+        if rows * self.features != values.len() || out.len() != rows * self.groups {
+            return Err(Error::new(crate::error::Kind::Internal, "an ensemble was handed a matrix of another shape"));
+        }
+        walk::add(self, values, out);
         Ok(())
+    }
+
+    /// Columns it looks at.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Outputs per row.
+    pub fn groups(&self) -> usize {
+        self.groups
     }
 
     /// Adds to `out` what each column and, last, the trees' average contribute to each output: `rows × groups ×

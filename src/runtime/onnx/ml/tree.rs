@@ -1,0 +1,673 @@
+//! Tree ensembles: read from their attributes, run by the flat walk where that gives the same answers.
+//!
+//! The flat walk knows `x < threshold` on 32-bit numbers. `x <= t` is `x < next_up(t)`; `>` and `>=` are those with the
+//! children exchanged; a 64-bit value is rounded to the side that keeps the comparison. Equality, 64-bit thresholds and
+//! the smallest or largest leaf go to `tree_wide.rs`. What happens to the sums is onnxruntime's, case by case. Next:
+//! `tree_wide.rs`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::super::graph::Inputs;
+use super::super::node::Node;
+use super::super::ops::{FLAT, Op, Values, boxed};
+use super::super::value::{Arg, Data, Value, View, fault};
+use super::tree_wide::Wide;
+use super::{Labels, Post, Second, pair};
+use crate::error::{Error, Result};
+use crate::runtime::trees::{Builder, Ensemble, Split, TreeNode};
+
+/// The most outputs of an ensemble.
+const TARGETS_MAX: usize = 1 << 16;
+/// The largest column a tree may look at.
+const FEATURE_MAX: usize = 1 << 24;
+
+/// How a node decides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Mode {
+    LessOrEqual,
+    Less,
+    GreaterOrEqual,
+    Greater,
+    Equal,
+    NotEqual,
+    Leaf,
+}
+
+impl Mode {
+    fn named(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"BRANCH_LEQ" => Self::LessOrEqual,
+            b"BRANCH_LT" => Self::Less,
+            b"BRANCH_GTE" => Self::GreaterOrEqual,
+            b"BRANCH_GT" => Self::Greater,
+            b"BRANCH_EQ" => Self::Equal,
+            b"BRANCH_NEQ" => Self::NotEqual,
+            b"LEAF" => Self::Leaf,
+            _ => return None,
+        })
+    }
+}
+
+/// How leaves become one score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Aggregate {
+    Sum,
+    Average,
+    Min,
+    Max,
+}
+
+/// A node with its children as places in its tree.
+#[derive(Debug, Clone)]
+pub(super) struct RawNode {
+    pub(super) mode: Mode,
+    pub(super) feature: u32,
+    pub(super) value: f64,
+    pub(super) yes: u32,
+    pub(super) no: u32,
+    pub(super) missing_yes: bool,
+    /// Where its weights lie.
+    pub(super) weights: (usize, usize),
+}
+
+/// All trees as the file has them.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) nodes: Vec<RawNode>,
+    /// First node and count of each tree; the first is its root.
+    pub(super) trees: Vec<(usize, usize)>,
+    /// Output and number.
+    pub(super) weights: Vec<(u32, f64)>,
+    pub(super) features: usize,
+    /// Whether thresholds or weights are 64 bits wide.
+    pub(super) doubles: bool,
+}
+
+/// The same attribute as 32-bit numbers or, beside it, as a tensor; and whether it is 64 bits wide.
+fn numbers(node: &Node<'_>, name: &str) -> Result<(Vec<f64>, bool)> {
+    if let Some(tensor) = node.tensor(&format!("{name}_as_tensor"))? {
+        let wide = matches!(tensor.data, Data::F64(_));
+        return Ok((tensor.arg().f64s()?.into_owned(), wide));
+    }
+    Ok((node.floats(name).iter().map(|&x| f64::from(x)).collect(), false))
+}
+
+impl Raw {
+    /// From the attributes of operator sets 1 to 3; `target` is how those of leaves begin.
+    fn read(node: &Node<'_>, target: &str, targets: usize) -> Result<Self> {
+        let (values, wide_values) = numbers(node, "nodes_values")?;
+        let (ids, owners) = (node.ints("nodes_nodeids"), node.ints("nodes_treeids"));
+        let (yes, no, features) = (node.ints("nodes_truenodeids"), node.ints("nodes_falsenodeids"), node.ints("nodes_featureids"));
+        let modes = node.attribute("nodes_modes").map(|attribute| attribute.strings.as_slice()).unwrap_or_default();
+        let missing = node.ints("nodes_missing_value_tracks_true");
+        let count = ids.len();
+        if [owners.len(), yes.len(), no.len(), features.len(), modes.len(), values.len()].iter().any(|&len| len != count) || count == 0 {
+            return Err(Error::invalid("its lists of nodes are empty or not equally long"));
+        }
+        if !missing.is_empty() && missing.len() != count {
+            return Err(node.refuse("nodes_missing_value_tracks_true", "is not as long as the other lists of nodes"));
+        }
+        let mut raw = Self { doubles: wide_values, ..Self::default() };
+        let mut places: HashMap<(i64, i64), usize, foldhash::fast::RandomState> =
+            HashMap::with_capacity_and_hasher(count, Default::default());
+        let mut seen: HashMap<i64, (), foldhash::fast::RandomState> = HashMap::default();
+        for (at, (&owner, &id)) in owners.iter().zip(ids).enumerate() {
+            if places.insert((owner, id), at).is_some() {
+                return Err(Error::invalid(format!("node {id} of tree {owner} is there twice")));
+            }
+            match raw.trees.last_mut() {
+                Some(tree) if owners.get(tree.0) == Some(&owner) => tree.1 += 1,
+                _ => {
+                    if seen.insert(owner, ()).is_some() {
+                        return Err(Error::invalid(format!("the nodes of tree {owner} do not lie together")));
+                    }
+                    raw.trees.push((at, 1));
+                }
+            }
+        }
+        let mut tree = 0;
+        for at in 0..count {
+            while raw.trees.get(tree).is_some_and(|&(first, count)| at >= first + count) {
+                tree += 1;
+            }
+            let first = raw.trees.get(tree).map_or(0, |tree| tree.0);
+            let get = |list: &[i64]| list.get(at).copied().unwrap_or_default();
+            let name = modes.get(at).map(|name| &**name).unwrap_or_default();
+            let mode = Mode::named(name).ok_or_else(|| {
+                node.refuse(
+                    "nodes_modes",
+                    format_args!("holds `{}`, which is not known", crate::names::shown(&String::from_utf8_lossy(name))),
+                )
+            })?;
+            let child = |id: i64| {
+                let place = places.get(&(get(owners), id)).and_then(|place| u32::try_from(place.checked_sub(first)?).ok());
+                place.ok_or_else(|| Error::invalid(format!("node {} of tree {} has child {id}, which is not there", get(ids), get(owners))))
+            };
+            let mut made = RawNode { mode, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false, weights: (0, 0) };
+            if mode != Mode::Leaf {
+                let feature = usize::try_from(get(features)).ok().filter(|&feature| feature < FEATURE_MAX);
+                let feature = feature.ok_or_else(|| {
+                    Error::invalid(format!("a node splits on feature {}; 0 to {FEATURE_MAX} can be served", get(features)))
+                })?;
+                raw.features = raw.features.max(feature + 1);
+                made.feature = u32::try_from(feature).unwrap_or_default();
+                made.value = values.get(at).copied().unwrap_or_default();
+                (made.yes, made.no) = (child(get(yes))?, child(get(no))?);
+                made.missing_yes = get(missing) == 1;
+            }
+            raw.nodes.push(made);
+        }
+        let (weights, wide_weights) = numbers(node, &format!("{target}_weights"))?;
+        let list = |name: &str| node.ints(&format!("{target}_{name}"));
+        let (outputs, owners, ids) = (list("ids"), list("treeids"), list("nodeids"));
+        if [outputs.len(), owners.len(), ids.len()].iter().any(|&len| len != weights.len()) {
+            return Err(Error::invalid("its lists of leaves are not equally long"));
+        }
+        raw.doubles |= wide_weights;
+        // By node, and among those of one node in the file's order.
+        let mut by_node = Vec::with_capacity(weights.len());
+        for (((&output, &owner), &id), &weight) in outputs.iter().zip(owners).zip(ids).zip(&weights) {
+            let place = places
+                .get(&(owner, id))
+                .ok_or_else(|| Error::invalid(format!("a leaf of tree {owner} names node {id}, which is not there")))?;
+            let output = usize::try_from(output).ok().filter(|&output| output < targets);
+            let output =
+                output.ok_or_else(|| Error::invalid(format!("a leaf adds to an output that is not there; there are {targets}")))?;
+            if !weight.is_finite() {
+                return Err(Error::invalid("a leaf is no finite number"));
+            }
+            by_node.push((*place, u32::try_from(output).unwrap_or_default(), weight));
+        }
+        by_node.sort_by_key(|entry| entry.0);
+        for (place, output, weight) in by_node {
+            let at = raw.weights.len();
+            if let Some(node) = raw.nodes.get_mut(place) {
+                if node.weights.1 == 0 {
+                    node.weights.0 = at;
+                }
+                node.weights.1 += 1;
+            }
+            raw.weights.push((output, weight));
+        }
+        raw.features = raw.features.max(1);
+        Ok(raw)
+    }
+
+    pub(super) fn weights_of(&self, node: &RawNode) -> &[(u32, f64)] {
+        self.weights.get(node.weights.0..node.weights.0 + node.weights.1).unwrap_or_default()
+    }
+
+    fn leaves(&self, tree: (usize, usize)) -> impl Iterator<Item = &[(u32, f64)]> {
+        let nodes = self.nodes.get(tree.0..tree.0 + tree.1).unwrap_or_default();
+        nodes.iter().filter(|node| node.mode == Mode::Leaf).map(|node| self.weights_of(node))
+    }
+
+    /// The flat ensemble, if it answers the same; `strict` says that it matters which outputs a leaf names.
+    fn flat(&self, targets: usize, strict: bool) -> Result<Option<Flat>> {
+        let (mut up, mut down, mut infinite) = (false, false, false);
+        for node in &self.nodes {
+            match node.mode {
+                Mode::LessOrEqual | Mode::Greater => {
+                    up = true;
+                    infinite |= node.value == f64::INFINITY;
+                }
+                Mode::Less | Mode::GreaterOrEqual => down = true,
+                Mode::Equal | Mode::NotEqual => return Ok(None),
+                Mode::Leaf => {}
+            }
+        }
+        if self.doubles || (up && down) {
+            return Ok(None);
+        }
+        let (mut scalar, mut has) = (true, vec![false; targets]);
+        let mut groups = Vec::with_capacity(self.trees.len());
+        for &tree in &self.trees {
+            let mut group = None;
+            let mut first: Option<&[(u32, f64)]> = None;
+            for leaf in self.leaves(tree) {
+                let first = *first.get_or_insert(leaf);
+                let same = leaf.len() == first.len() && leaf.iter().zip(first).all(|(a, b)| a.0 == b.0);
+                if !same && strict {
+                    return Ok(None);
+                }
+                match leaf {
+                    [(output, _)] if *group.get_or_insert(*output) == *output => {}
+                    _ => scalar = false,
+                }
+                for &(output, _) in leaf {
+                    if let Some(has) = has.get_mut(output as usize) {
+                        *has = true;
+                    }
+                }
+            }
+            groups.push(group.unwrap_or(0) as usize);
+        }
+        let mut builder = Builder::new(self.features, targets);
+        let mut vectors: Vec<f32> = Vec::new();
+        for (&(first, count), &group) in self.trees.iter().zip(&groups) {
+            if !scalar {
+                vectors.clear();
+                if count.saturating_mul(targets) > 1 << 26 {
+                    return Ok(None);
+                }
+                vectors.resize(count * targets, 0.0);
+                for (node, vector) in self.nodes.iter().skip(first).take(count).zip(vectors.chunks_exact_mut(targets)) {
+                    for &(output, weight) in self.weights_of(node) {
+                        if let Some(place) = vector.get_mut(output as usize) {
+                            *place += weight as f32;
+                        }
+                    }
+                }
+            }
+            builder.tree(if scalar { group } else { 0 }, count, |number| {
+                let node = self.nodes.get(first + number as usize).ok_or_else(|| Error::invalid(format!("node {number} is not there")))?;
+                if node.mode == Mode::Leaf {
+                    return Ok(if scalar {
+                        TreeNode::Leaf(self.weights_of(node).first().map_or(0.0, |leaf| leaf.1 as f32))
+                    } else {
+                        let start = number as usize * targets;
+                        TreeNode::VectorLeaf(vectors.get(start..start + targets).unwrap_or_default())
+                    });
+                }
+                let value = node.value as f32;
+                let threshold = if matches!(node.mode, Mode::LessOrEqual | Mode::Greater) { value.next_up() } else { value };
+                let turned = matches!(node.mode, Mode::Greater | Mode::GreaterOrEqual);
+                let (left, right) = if turned { (node.no, node.yes) } else { (node.yes, node.no) };
+                let missing_left = node.missing_yes != turned;
+                Ok(TreeNode::Split { feature: node.feature, split: Split::Below(threshold), missing_left, left, right })
+            })?;
+        }
+        Ok(Some(Flat { ensemble: builder.finish()?, has, infinite, down }))
+    }
+}
+
+/// Trees for the flat walk and what must be known beside them.
+#[derive(Debug)]
+struct Flat {
+    ensemble: Ensemble,
+    /// Which outputs any leaf names.
+    has: Vec<bool>,
+    /// Whether a threshold is infinite, so that infinity must be told from what is above it.
+    infinite: bool,
+    /// Whether 64-bit values are rounded down: for `<` and `>=`.
+    down: bool,
+}
+
+/// The nearest 32-bit number on one side.
+fn toward(x: f64, down: bool) -> f32 {
+    let near = x as f32;
+    let off = f64::from(near);
+    if down && off > x {
+        near.next_down()
+    } else if !down && off < x {
+        near.next_up()
+    } else {
+        near
+    }
+}
+
+impl Flat {
+    fn sums(&self, x: Arg<'_>, rows: usize, columns: usize) -> Result<Vec<f32>> {
+        let features = self.ensemble.features();
+        if columns < features {
+            return Err(fault(format!("its trees look at column {features}, it was handed {columns}")));
+        }
+        let mut values: Cow<'_, [f32]> = match x.data {
+            View::F64(list) => Cow::Owned(list.iter().map(|&x| toward(x, self.down)).collect()),
+            _ => x.f32s()?,
+        };
+        if columns > features {
+            values = match values {
+                Cow::Borrowed(list) if rows == 1 => Cow::Borrowed(list.get(..features).unwrap_or_default()),
+                list => Cow::Owned(list.chunks_exact(columns).flat_map(|row| row.iter().take(features).copied()).collect()),
+            };
+        }
+        if self.infinite && values.contains(&f32::INFINITY) {
+            values.to_mut().iter_mut().filter(|x| **x == f32::INFINITY).for_each(|x| *x = f32::MAX);
+        }
+        let mut out = vec![0.0; rows * self.ensemble.groups()];
+        self.ensemble.add_rows(&values, &mut out)?;
+        Ok(out)
+    }
+}
+
+#[derive(Debug)]
+enum Walk {
+    Flat(Flat),
+    Wide(Wide),
+}
+
+/// What becomes of the sums.
+#[derive(Debug)]
+enum Finish {
+    Regressor,
+    Classifier {
+        labels: Labels,
+        /// Whether two classes share one score.
+        binary: bool,
+        all_positive: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Trees {
+    walk: Walk,
+    targets: usize,
+    /// Divides the sums.
+    average: Option<f32>,
+    base: Vec<f32>,
+    post: Post,
+    finish: Finish,
+    /// Whether 64-bit rows give 64-bit scores, as with the newest operator.
+    same_type: bool,
+}
+
+/// One row's two scores and label, as onnxruntime decides them for two classes.
+fn two(scores: &mut [f32], has_second: bool, base: &[f32], binary: bool, all_positive: bool, post: Post) -> usize {
+    let (mut second, mut single) = (Second::Untouched, false);
+    let [s0, s1] = scores else { return 0 };
+    match base {
+        [_, b1] if has_second => {
+            *s1 = b1 + *s0;
+            *s0 = -*s1;
+        }
+        [b0, b1] => {
+            *s0 += b0;
+            *s1 += b1;
+        }
+        [b0] => {
+            *s0 += b0;
+            single = !has_second;
+        }
+        [] => {
+            second = Second::Opposite;
+            single = !has_second;
+        }
+        _ => {}
+    }
+    let deciding = if has_second { *s1 } else { *s0 };
+    let label = if binary && all_positive {
+        second = Second::Complement;
+        usize::from(deciding > 0.5)
+    } else {
+        if binary {
+            second = Second::Opposite;
+        }
+        usize::from(deciding > 0.0)
+    };
+    if single {
+        [*s0, *s1] = pair(*s0, second, post);
+    } else {
+        post.apply(scores);
+    }
+    label
+}
+
+impl Op for Trees {
+    fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
+        let x = inputs.get(0)?;
+        let (rows, columns) = x.matrix()?;
+        let n = self.targets;
+        inputs.meter.size(&[rows, columns.max(n)])?;
+        let levels = match &self.walk {
+            Walk::Flat(flat) => flat.ensemble.levels(),
+            Walk::Wide(wide) => wide.levels(),
+        };
+        inputs.meter.work((rows as u64).saturating_mul(levels))?;
+        let (mut out, has) = match &self.walk {
+            Walk::Flat(flat) => (flat.sums(x, rows, columns)?, None),
+            Walk::Wide(wide) => {
+                let (sums, has) = wide.sums(&x.f64s()?, rows, columns)?;
+                (sums, Some(has))
+            }
+        };
+        if let Some(trees) = self.average {
+            out.iter_mut().for_each(|x| *x /= trees);
+        }
+        let mut values = Values::new();
+        match &self.finish {
+            Finish::Regressor => {
+                if n == 1 {
+                    let base = if let [base] = self.base.as_slice() { *base } else { 0.0 };
+                    out.iter_mut().for_each(|x| *x += base);
+                    if self.post == Post::Probit {
+                        self.post.apply(&mut out);
+                    }
+                } else {
+                    for row in out.chunks_exact_mut(n) {
+                        if self.base.len() == n {
+                            row.iter_mut().zip(&self.base).for_each(|(x, base)| *x += base);
+                        }
+                        self.post.apply(row);
+                    }
+                }
+            }
+            Finish::Classifier { labels, binary, all_positive } => {
+                let mut places = Vec::with_capacity(rows);
+                let whole: &[bool] = if let Walk::Flat(flat) = &self.walk { &flat.has } else { &[] };
+                for (at, row) in out.chunks_exact_mut(n).enumerate() {
+                    let has = match &has {
+                        Some(has) => has.get(at * n..(at + 1) * n).unwrap_or_default(),
+                        None => whole,
+                    };
+                    if n == 2 {
+                        let second = has.get(1).copied().unwrap_or(false);
+                        places.push(two(row, second, &self.base, *binary, *all_positive, self.post));
+                        continue;
+                    }
+                    row.iter_mut().zip(&self.base).for_each(|(x, base)| *x += base);
+                    let mut best: Option<(usize, f32)> = None;
+                    for (at, (&x, &has)) in row.iter().zip(has).enumerate() {
+                        if (has || at < self.base.len()) && best.is_none_or(|(_, most)| x > most) {
+                            best = Some((at, x));
+                        }
+                    }
+                    places.push(best.map_or(0, |(at, _)| at));
+                    self.post.apply(row);
+                }
+                values.push(labels.of(&places));
+            }
+        }
+        let shape = [rows, n];
+        if self.same_type && matches!(x.data, View::F64(_)) {
+            values.push(Value::new(shape.as_slice(), out.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()));
+            return Ok(values);
+        }
+        values.push(Value::new(shape.as_slice(), out));
+        Ok(values)
+    }
+
+    fn weight(&self) -> usize {
+        let walk = match &self.walk {
+            Walk::Flat(flat) => flat.ensemble.weight() + flat.has.len(),
+            Walk::Wide(wide) => wide.weight(),
+        };
+        size_of::<Self>() + walk + self.base.len() * 4
+    }
+
+    fn ensemble(&self) -> Option<(&Ensemble, Vec<i64>)> {
+        let Walk::Flat(flat) = &self.walk else { return None };
+        let (binary, positive) = match &self.finish {
+            Finish::Regressor => (false, false),
+            Finish::Classifier { binary, all_positive, .. } => (*binary, *all_positive),
+        };
+        let mut marks: Vec<i64> = [flat.infinite, flat.down, binary, positive].map(i64::from).to_vec();
+        marks.extend(flat.has.iter().map(|&has| i64::from(has)));
+        Some((&flat.ensemble, marks))
+    }
+}
+
+/// The attributes that a prepared graph no longer needs once its trees lie beside it.
+pub(in super::super) fn is_of_trees(name: &str) -> bool {
+    ["nodes_", "class_", "target_", "leaf_", "tree_roots", "membership_"].iter().any(|start| name.starts_with(start))
+}
+
+fn trees(
+    node: &Node<'_>,
+    finish: Option<Labels>,
+    targets: usize,
+    aggregate: Aggregate,
+    post: Post,
+    raw: impl FnOnce() -> Result<Raw>,
+) -> Result<Trees> {
+    if targets == 0 || targets > TARGETS_MAX {
+        return Err(Error::invalid(format!("it has {targets} outputs; 1 to {TARGETS_MAX} can be served")));
+    }
+    let (base, _) = numbers(node, "base_values")?;
+    if base.iter().any(|x| !x.is_finite()) {
+        return Err(node.refuse("base_values", "holds a number that is not finite"));
+    }
+    let base: Vec<f32> = base.iter().map(|&x| x as f32).collect();
+    if finish.is_some() && base.len() > targets {
+        return Err(node.refuse("base_values", "is longer than the classes are many"));
+    }
+    let same_type = node.proto.op_type == "TreeEnsemble";
+    if let Some(ensemble) = node.ready.borrow_mut().take() {
+        let marks = node.ints(FLAT);
+        let flag = |at: usize| marks.get(at) == Some(&1);
+        if marks.len() != 4 + targets || ensemble.groups() != targets {
+            return Err(Error::invalid("its trees do not fit it"));
+        }
+        let count = ensemble.trees();
+        let has = marks.iter().skip(4).map(|&mark| mark == 1).collect();
+        let finish = match finish {
+            None => Finish::Regressor,
+            Some(labels) => Finish::Classifier { labels, binary: flag(2), all_positive: flag(3) },
+        };
+        let walk = Walk::Flat(Flat { ensemble, has, infinite: flag(0), down: flag(1) });
+        let average = (aggregate == Aggregate::Average).then_some(count as f32);
+        return Ok(Trees { walk, targets, average, base, post, finish, same_type });
+    }
+    let raw = raw()?;
+    let all_positive = raw.weights.iter().all(|weight| weight.1 >= 0.0);
+    let average = (aggregate == Aggregate::Average).then_some(raw.trees.len() as f32);
+    let sums = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
+    let flat = if sums { raw.flat(targets, finish.is_some() && !(targets > 2 && all_positive))? } else { None };
+    let walk = match flat {
+        Some(flat) => Walk::Flat(flat),
+        None => Walk::Wide(Wide::new(&raw, targets, aggregate)?),
+    };
+    let mut classes: Vec<u32> = raw.weights.iter().map(|weight| weight.0).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    let finish = match finish {
+        None => Finish::Regressor,
+        Some(labels) => Finish::Classifier { binary: labels.len() == 2 && classes.len() == 1, all_positive, labels },
+    };
+    Ok(Trees { walk, targets, average, base, post, finish, same_type })
+}
+
+/// The newest operator's lists: splits and leaves apart, roots by place.
+fn newest(node: &Node<'_>, targets: usize) -> Result<Raw> {
+    let tensor = |name: &str| node.tensor(name)?.ok_or_else(|| node.refuse(name, "is missing"));
+    let (splits, modes, weights) = (tensor("nodes_splits")?, tensor("nodes_modes")?, tensor("leaf_weights")?);
+    let doubles = matches!(splits.data, Data::F64(_));
+    let (splits, modes, weights) =
+        (splits.arg().f64s()?.into_owned(), modes.arg().f64s()?.into_owned(), weights.arg().f64s()?.into_owned());
+    let (features, yes, no) = (node.ints("nodes_featureids"), node.ints("nodes_truenodeids"), node.ints("nodes_falsenodeids"));
+    let (yes_leaf, no_leaf) = (node.ints("nodes_trueleafs"), node.ints("nodes_falseleafs"));
+    let (missing, outputs) = (node.ints("nodes_missing_value_tracks_true"), node.ints("leaf_targetids"));
+    let count = splits.len();
+    if [modes.len(), features.len(), yes.len(), no.len(), yes_leaf.len(), no_leaf.len()].iter().any(|&len| len != count)
+        || weights.len() != outputs.len()
+    {
+        return Err(Error::invalid("its lists of nodes or leaves are not equally long"));
+    }
+    let mut raw = Raw { doubles, features: 1, ..Raw::default() };
+    for (&output, &weight) in outputs.iter().zip(&weights) {
+        let output = u32::try_from(output).ok().filter(|&output| (output as usize) < targets);
+        let output = output.ok_or_else(|| Error::invalid(format!("a leaf adds to an output that is not there; there are {targets}")))?;
+        if !weight.is_finite() {
+            return Err(Error::invalid("a leaf is no finite number"));
+        }
+        raw.weights.push((output, weight));
+    }
+    let limit = 2 * (count + weights.len()) + 2;
+    for &root in node.ints("tree_roots") {
+        let first = raw.nodes.len();
+        // Places still to be filled: which node or leaf, and in which slot of whom it goes.
+        let mut queue = std::collections::VecDeque::from([(root, false, usize::MAX, false)]);
+        while let Some((id, leaf, parent, is_yes)) = queue.pop_front() {
+            let place = raw.nodes.len();
+            if place >= limit {
+                return Err(Error::invalid("its trees share nodes or have a cycle"));
+            }
+            let local = u32::try_from(place - first).unwrap_or(u32::MAX);
+            if let Some(parent) = raw.nodes.get_mut(parent) {
+                if is_yes {
+                    parent.yes = local;
+                } else {
+                    parent.no = local;
+                }
+            }
+            let outside = || Error::invalid(format!("a tree names node {id}, which is not there"));
+            let at = usize::try_from(id).map_err(|_| outside())?;
+            let mut made = RawNode { mode: Mode::Leaf, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false, weights: (0, 0) };
+            if leaf {
+                if at >= raw.weights.len() {
+                    return Err(outside());
+                }
+                made.weights = (at, 1);
+                raw.nodes.push(made);
+                continue;
+            }
+            let get = |list: &[i64]| list.get(at).copied().ok_or_else(outside);
+            const MODES: [Mode; 6] = [Mode::LessOrEqual, Mode::Less, Mode::GreaterOrEqual, Mode::Greater, Mode::Equal, Mode::NotEqual];
+            let mode = *modes.get(at).ok_or_else(outside)?;
+            made.mode = if (0.0..6.0).contains(&mode) { MODES.get(mode as usize).copied() } else { None }
+                .ok_or_else(|| node.refuse("nodes_modes", "asks for membership in a set, which is not served"))?;
+            let feature = usize::try_from(get(features)?).ok().filter(|&feature| feature < FEATURE_MAX);
+            let feature = feature.ok_or_else(|| Error::invalid("a node splits on a feature that no row has"))?;
+            raw.features = raw.features.max(feature + 1);
+            made.feature = u32::try_from(feature).unwrap_or_default();
+            made.value = splits.get(at).copied().ok_or_else(outside)?;
+            made.missing_yes = missing.get(at) == Some(&1);
+            raw.nodes.push(made);
+            queue.push_back((get(yes)?, get(yes_leaf)? != 0, place, true));
+            queue.push_back((get(no)?, get(no_leaf)? != 0, place, false));
+        }
+        raw.trees.push((first, raw.nodes.len() - first));
+    }
+    if raw.trees.is_empty() { Err(Error::invalid("it has no tree")) } else { Ok(raw) }
+}
+
+pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
+    let aggregate = || {
+        Ok(match node.text("aggregate_function", "SUM")? {
+            "SUM" => Aggregate::Sum,
+            "AVERAGE" => Aggregate::Average,
+            "MIN" => Aggregate::Min,
+            "MAX" => Aggregate::Max,
+            other => return Err(node.refuse("aggregate_function", format_args!("is `{}`, which is not known", crate::names::shown(other)))),
+        })
+    };
+    let targets = || usize::try_from(node.int("n_targets", 1)).map_err(|_| node.refuse("n_targets", "is negative"));
+    match name {
+        "TreeEnsembleClassifier" => {
+            let labels = Labels::new(node)?;
+            let count = labels.len();
+            if count < 2 {
+                return Err(Error::invalid("it has one class; two or more can be served"));
+            }
+            boxed(trees(node, Some(labels), count, Aggregate::Sum, Post::new(node)?, || Raw::read(node, "class", count))?).map(Some)
+        }
+        "TreeEnsembleRegressor" => {
+            let count = targets()?;
+            boxed(trees(node, None, count, aggregate()?, Post::new(node)?, || Raw::read(node, "target", count))?).map(Some)
+        }
+        "TreeEnsemble" => {
+            let count = targets()?;
+            let aggregate = match node.int("aggregate_function", 1) {
+                0 => Aggregate::Average,
+                1 => Aggregate::Sum,
+                2 => Aggregate::Min,
+                3 => Aggregate::Max,
+                other => return Err(node.refuse("aggregate_function", format_args!("is {other}, which is not known"))),
+            };
+            let post = Post::numbered(node.int("post_transform", 0)).ok_or_else(|| node.refuse("post_transform", "is not known"))?;
+            boxed(trees(node, None, count, aggregate, post, || newest(node, count))?).map(Some)
+        }
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,111 @@
+//! A node of a graph while it is planned: its attributes by name, its operator set, its constant inputs.
+//!
+//! Operators read everything they need from here once and keep it typed. Must not know how nodes are ordered or run.
+//! Next: `graph.rs`.
+
+use std::cell::RefCell;
+
+use smallvec::SmallVec;
+
+use super::proto;
+use super::value::{Ints, Value};
+use crate::error::{Error, Result};
+use crate::runtime::trees::Ensemble;
+
+/// A node that is being planned.
+pub(crate) struct Node<'a> {
+    pub(crate) proto: &'a proto::Node,
+    /// The version of the node's operator set that the model imports.
+    pub(crate) opset: i64,
+    /// For each input, its value if it is known while planning.
+    pub(crate) constants: SmallVec<[Option<&'a Value>; 4]>,
+    /// A tree ensemble read back from a prepared form, for a node that says it left it there.
+    pub(crate) ready: RefCell<Option<Ensemble>>,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&'a proto::Attribute> {
+        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+    }
+
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).map_or(default, |attribute| attribute.i)
+    }
+
+    pub(crate) fn float(&self, name: &str, default: f32) -> f32 {
+        self.attribute(name).map_or(default, |attribute| attribute.f)
+    }
+
+    pub(crate) fn ints(&self, name: &str) -> &'a [i64] {
+        self.attribute(name).map_or(&[], |attribute| &attribute.ints)
+    }
+
+    pub(crate) fn floats(&self, name: &str) -> &'a [f32] {
+        self.attribute(name).map_or(&[], |attribute| &attribute.floats)
+    }
+
+    /// A text attribute.
+    ///
+    /// # Errors
+    /// When it is no UTF-8.
+    pub(crate) fn text(&self, name: &str, default: &'a str) -> Result<&'a str> {
+        let Some(attribute) = self.attribute(name) else { return Ok(default) };
+        std::str::from_utf8(&attribute.s).map_err(|_| not_text(name))
+    }
+
+    /// A list of texts; empty without the attribute.
+    ///
+    /// # Errors
+    /// When one is no UTF-8.
+    pub(crate) fn texts(&self, name: &str) -> Result<Vec<Box<str>>> {
+        let Some(attribute) = self.attribute(name) else { return Ok(Vec::new()) };
+        attribute.strings.iter().map(|text| std::str::from_utf8(text).map(Box::from).map_err(|_| not_text(name))).collect()
+    }
+
+    /// A tensor attribute.
+    ///
+    /// # Errors
+    /// As [`Value::read`].
+    pub(crate) fn tensor(&self, name: &str) -> Result<Option<Value>> {
+        let tensor = self.attribute(name).and_then(|attribute| attribute.t.as_ref());
+        tensor.map(Value::read).transpose().map_err(|error| error.within(format_args!("attribute `{name}`")))
+    }
+
+    /// Whole numbers from an attribute or, in newer operator sets, from a constant input. `None` when neither is there
+    /// or the input is only known while running.
+    ///
+    /// # Errors
+    /// When the input holds no whole numbers.
+    pub(crate) fn ints_or_input(&self, name: &str, input: usize) -> Result<Option<Ints>> {
+        if let Some(attribute) = self.attribute(name) {
+            return Ok(Some(attribute.ints.as_slice().into()));
+        }
+        self.constants.get(input).copied().flatten().map(|value| value.arg().ints()).transpose()
+    }
+
+    /// Whether the input is there at all.
+    pub(crate) fn has_input(&self, input: usize) -> bool {
+        self.proto.input.get(input).is_some_and(|name| !name.is_empty())
+    }
+
+    /// An attribute's refusal.
+    pub(crate) fn refuse(&self, attribute: &str, why: impl std::fmt::Display) -> Error {
+        Error::invalid(format!("attribute `{attribute}` {why}"))
+    }
+}
+
+fn not_text(name: &str) -> Error {
+    Error::invalid(format!("attribute `{name}` is not UTF-8"))
+}
+
+/// Every number of a list finite.
+///
+/// # Errors
+/// Naming the attribute.
+pub(crate) fn finite(name: &str, list: &[f32]) -> Result<()> {
+    if list.iter().all(|value| value.is_finite()) {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("attribute `{name}` holds a number that is not finite")))
+    }
+}

@@ -1,0 +1,205 @@
+//! From one type to another, as C++ converts numbers and prints them.
+//!
+//! Next: `value.rs` for the types.
+
+use super::super::graph::Inputs;
+use super::super::node::Node;
+use super::super::value::{Data, Value, View, fault};
+use super::{Op, Values, boxed, one};
+use crate::error::Result;
+use crate::names::shown;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in super::super) enum To {
+    F32,
+    F64,
+    I64,
+    I32,
+    /// Held as 32 bits, cut to fewer: the bits and whether they carry a sign.
+    Small(u32, bool),
+    Bool,
+    Text,
+}
+
+impl To {
+    /// By the number that ONNX gives a type.
+    pub(in super::super) fn numbered(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::F32,
+            11 => Self::F64,
+            7 => Self::I64,
+            6 => Self::I32,
+            2 => Self::Small(8, false),
+            3 => Self::Small(8, true),
+            4 => Self::Small(16, false),
+            5 => Self::Small(16, true),
+            9 => Self::Bool,
+            8 => Self::Text,
+            _ => return None,
+        })
+    }
+}
+
+/// The value as another type.
+pub(in super::super) fn cast(value: Value, to: To) -> Result<Value> {
+    let Value { shape, data } = value;
+    macro_rules! numbers {
+        ($list:expr, $zero:expr) => {
+            match to {
+                To::F32 => Data::F32($list.iter().map(|&x| x as f32).collect()),
+                To::F64 => Data::F64($list.iter().map(|&x| x as f64).collect()),
+                To::I64 => Data::I64($list.iter().map(|&x| x as i64).collect()),
+                To::I32 => Data::I32($list.iter().map(|&x| x as i32).collect()),
+                To::Small(bits, sign) => Data::I32($list.iter().map(|&x| small(x as i64, bits, sign)).collect()),
+                To::Bool => Data::Bool($list.iter().map(|&x| x != $zero).collect()),
+                To::Text => Data::Text($list.iter().map(|&x| x.print().into()).collect()),
+            }
+        };
+    }
+    let data = match (data, to) {
+        (data @ Data::F32(_), To::F32)
+        | (data @ Data::F64(_), To::F64)
+        | (data @ Data::I64(_), To::I64)
+        | (data @ Data::I32(_), To::I32)
+        | (data @ Data::Bool(_), To::Bool)
+        | (data @ Data::Text(_), To::Text) => data,
+        (Data::F32(list), _) => numbers!(list, 0.0),
+        (Data::F64(list), _) => numbers!(list, 0.0),
+        (Data::I64(list), _) => numbers!(list, 0),
+        (Data::I32(list), _) => numbers!(list, 0),
+        (Data::Bool(list), To::Text) => Data::Text(list.iter().map(|&x| if x { "1" } else { "0" }.into()).collect()),
+        (Data::Bool(list), _) => {
+            let list: Vec<i32> = list.into_iter().map(i32::from).collect();
+            numbers!(list, 0)
+        }
+        (Data::Text(list), _) => texts(&list, to)?,
+    };
+    Ok(Value { shape, data })
+}
+
+fn small(x: i64, bits: u32, sign: bool) -> i32 {
+    match (bits, sign) {
+        (8, false) => i32::from(x as u8),
+        (8, true) => i32::from(x as i8),
+        (16, false) => i32::from(x as u16),
+        _ => i32::from(x as i16),
+    }
+}
+
+fn texts(list: &[Box<str>], to: To) -> Result<Data> {
+    fn read<T: std::str::FromStr>(text: &str) -> Result<T> {
+        text.trim().parse().map_err(|_| fault(format!("`{}` is not a number", shown(text))))
+    }
+    Ok(match to {
+        To::F32 => Data::F32(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
+        To::F64 => Data::F64(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
+        To::I64 => Data::I64(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
+        To::I32 => Data::I32(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
+        _ => return Err(fault("text can be cast to numbers only")),
+    })
+}
+
+/// Numbers as onnxruntime prints them: `%.8g` for 32 bits, `%.17g` for 64.
+pub(in super::super) trait Print: Copy {
+    fn print(self) -> String;
+}
+
+impl Print for i64 {
+    fn print(self) -> String {
+        self.to_string()
+    }
+}
+
+impl Print for i32 {
+    fn print(self) -> String {
+        self.to_string()
+    }
+}
+
+impl Print for f32 {
+    fn print(self) -> String {
+        general(f64::from(self), 8)
+    }
+}
+
+impl Print for f64 {
+    fn print(self) -> String {
+        general(self, 17)
+    }
+}
+
+/// C's `%.{digits}g`.
+fn general(x: f64, digits: usize) -> String {
+    if x.is_nan() {
+        return "NaN".to_owned();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "INF" } else { "-INF" }.to_owned();
+    }
+    if x == 0.0 {
+        return if x.is_sign_negative() { "-0" } else { "0" }.to_owned();
+    }
+    let science = format!("{x:.*e}", digits - 1);
+    let (mantissa, exponent) = science.split_once('e').unwrap_or((&science, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let trim = |text: &str| if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() };
+    if exponent < -4 || exponent >= digits as i32 {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{}e{sign}{:02}", trim(mantissa), exponent.abs());
+    }
+    trim(&format!("{x:.*}", usize::try_from(digits as i32 - 1 - exponent).unwrap_or_default()))
+}
+
+#[derive(Debug)]
+struct Cast(To);
+
+impl Op for Cast {
+    fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
+        one(cast(inputs.take(0)?, self.0)?)
+    }
+}
+
+/// To the type of the second input.
+#[derive(Debug)]
+struct CastLike;
+
+impl Op for CastLike {
+    fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
+        let to = match inputs.get(1)?.data {
+            View::F32(_) => To::F32,
+            View::F64(_) => To::F64,
+            View::I64(_) => To::I64,
+            View::I32(_) => To::I32,
+            View::Bool(_) => To::Bool,
+            View::Text(_) => To::Text,
+        };
+        one(cast(inputs.take(0)?, to)?)
+    }
+}
+
+pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
+    match name {
+        "Cast" => {
+            let number = node.int("to", 0);
+            let to =
+                To::numbered(number).ok_or_else(|| node.refuse("to", format_args!("asks for ONNX type {number}, which is not held")))?;
+            boxed(Cast(to)).map(Some)
+        }
+        "CastLike" => boxed(CastLike).map(Some),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_print_as_c_prints_them() {
+        let cases = [(1.0, "1"), (0.1, "0.1"), (1e-5, "1e-05"), (123_456_789.0, "1.2345679e+08"), (-2.5, "-2.5"), (1e20, "1e+20")];
+        for (x, text) in cases {
+            assert_eq!((x as f32).print(), text);
+        }
+        assert_eq!(0.1f64.print(), "0.10000000000000001");
+    }
+}

@@ -1,0 +1,105 @@
+//! The operators: one trait, one table of names, a file per family.
+//!
+//! [`parse`] turns a node into a typed operator and refuses what is not known by name. An operator checks types and
+//! shapes each time it runs, because both come with the values. Must not know how a graph is planned. Next:
+//! `elementwise.rs` for the plainest family, `../ml/mod.rs` for the classical ones.
+
+mod cast;
+mod control;
+mod elementwise;
+pub(crate) mod gather;
+pub(crate) mod gemm;
+mod logic;
+mod neural;
+mod recurrent;
+mod reduce;
+mod select;
+mod shape;
+pub(crate) mod vector;
+
+use smallvec::SmallVec;
+
+use super::graph::{Inputs, Plan};
+use super::ml;
+use super::node::Node;
+use super::value::Value;
+use crate::error::{Error, Result};
+use crate::names::shown;
+use crate::runtime::trees::Ensemble;
+
+/// What an operator gives.
+pub(crate) type Values = SmallVec<[Value; 1]>;
+
+/// The attribute by which a prepared graph says that a node's trees lie beside it: `i` is their place.
+pub(crate) const FLAT: &str = "rookery_flat_trees";
+
+/// A typed operator.
+pub(crate) trait Op: Send + Sync + std::fmt::Debug {
+    /// Works on one step's arrays.
+    ///
+    /// # Errors
+    /// When types or shapes do not fit, or the request would take too much.
+    fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values>;
+
+    /// Bytes in memory.
+    fn weight(&self) -> usize {
+        size_of_val(self)
+    }
+
+    /// Its trees and what else a prepared form must keep of them.
+    fn ensemble(&self) -> Option<(&Ensemble, Vec<i64>)> {
+        None
+    }
+}
+
+/// An operator as its trait.
+pub(crate) fn boxed(op: impl Op + 'static) -> Result<Box<dyn Op>> {
+    Ok(Box::new(op))
+}
+
+/// One array as an operator's result.
+pub(crate) fn one(value: Value) -> Result<Values> {
+    Ok(smallvec::smallvec![value])
+}
+
+/// The operator of a node.
+///
+/// # Errors
+/// When it is not known or its attributes do not fit.
+pub(crate) fn parse(node: &Node<'_>, bodies: Vec<(&str, Plan)>) -> Result<Box<dyn Op>> {
+    let name = node.proto.op_type.as_str();
+    let found = match node.proto.domain.as_str() {
+        "ai.onnx.ml" => ml::parse(name, node)?,
+        "" | "ai.onnx" | "com.microsoft" => match name {
+            "Scan" | "Loop" | "If" => return control::parse(name, node, bodies),
+            _ => core(name, node)?,
+        },
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        let domain = if node.proto.domain.is_empty() { "ai.onnx" } else { &node.proto.domain };
+        Error::invalid(format!("operator `{}` of domain `{}` is not served", shown(name), shown(domain)))
+    })
+}
+
+fn core(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
+    type Family = fn(&str, &Node<'_>) -> Result<Option<Box<dyn Op>>>;
+    const FAMILIES: [Family; 10] = [
+        elementwise::parse,
+        cast::parse,
+        logic::parse,
+        shape::parse,
+        gather::parse,
+        reduce::parse,
+        select::parse,
+        gemm::parse,
+        neural::parse,
+        recurrent::parse,
+    ];
+    for family in FAMILIES {
+        if let Some(op) = family(name, node)? {
+            return Ok(Some(op));
+        }
+    }
+    Ok(None)
+}

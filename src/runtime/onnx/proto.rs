@@ -1,0 +1,288 @@
+//! The few ONNX messages that are read, and how a file is known to be one.
+//!
+//! Field numbers are those of the published `onnx.proto`. What is not listed here is skipped while decoding. Byte
+//! fields share the file's buffer, so weights are not copied until they become arrays. A message of a few bytes can
+//! stand for hundreds in memory, so [`read`] weighs the file before it decodes it. Next: `node.rs`.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::error::{Error, Result};
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Model {
+    #[prost(int64, tag = "1")]
+    pub(crate) ir_version: i64,
+    #[prost(string, tag = "2")]
+    pub(crate) producer_name: String,
+    #[prost(string, tag = "3")]
+    pub(crate) producer_version: String,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) graph: Option<Graph>,
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) opset_import: Vec<OperatorSet>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OperatorSet {
+    #[prost(string, tag = "1")]
+    pub(crate) domain: String,
+    #[prost(int64, tag = "2")]
+    pub(crate) version: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Graph {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) node: Vec<Node>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) initializer: Vec<Tensor>,
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) input: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "12")]
+    pub(crate) output: Vec<ValueInfo>,
+    /// Only to refuse it: each entry is kept as bytes.
+    #[prost(bytes = "bytes", repeated, tag = "15")]
+    pub(crate) sparse_initializer: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Node {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) output: Vec<String>,
+    #[prost(string, tag = "3")]
+    pub(crate) name: String,
+    #[prost(string, tag = "4")]
+    pub(crate) op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) attribute: Vec<Attribute>,
+    #[prost(string, tag = "7")]
+    pub(crate) domain: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Attribute {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(float, tag = "2")]
+    pub(crate) f: f32,
+    #[prost(int64, tag = "3")]
+    pub(crate) i: i64,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) s: Bytes,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) t: Option<Tensor>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub(crate) g: Option<Box<Graph>>,
+    #[prost(float, repeated, tag = "7")]
+    pub(crate) floats: Vec<f32>,
+    #[prost(int64, repeated, tag = "8")]
+    pub(crate) ints: Vec<i64>,
+    #[prost(bytes = "bytes", repeated, tag = "9")]
+    pub(crate) strings: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Tensor {
+    #[prost(int64, repeated, tag = "1")]
+    pub(crate) dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    pub(crate) data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    pub(crate) float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    pub(crate) int32_data: Vec<i32>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub(crate) string_data: Vec<Bytes>,
+    #[prost(int64, repeated, tag = "7")]
+    pub(crate) int64_data: Vec<i64>,
+    #[prost(string, tag = "8")]
+    pub(crate) name: String,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub(crate) raw_data: Bytes,
+    #[prost(double, repeated, tag = "10")]
+    pub(crate) double_data: Vec<f64>,
+    /// Only to refuse it: where the data lies outside.
+    #[prost(bytes = "bytes", repeated, tag = "13")]
+    pub(crate) external_data: Vec<Bytes>,
+    #[prost(int32, tag = "14")]
+    pub(crate) data_location: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ValueInfo {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) r#type: Option<Type>,
+}
+
+/// A value's type; only tensors are looked into.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Type {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) tensor: Option<TensorType>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TensorType {
+    #[prost(int32, tag = "1")]
+    pub(crate) element: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) dim: Vec<Dimension>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Dimension {
+    #[prost(int64, optional, tag = "1")]
+    pub(crate) value: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    pub(crate) param: Option<String>,
+}
+
+/// The wire's four ways to write a field, as they begin: number and rest.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, count: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(count).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    /// The field's number and, where it has a length, its bytes.
+    type Item = Option<(u64, Option<&'a [u8]>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let one = |fields: &mut Self| {
+            let key = fields.varint()?;
+            let bytes = match key & 7 {
+                0 => fields.varint().map(|_| None)?,
+                1 => fields.take(8).map(|_| None)?,
+                2 => {
+                    let length = fields.varint()?;
+                    Some(fields.take(length)?)
+                }
+                5 => fields.take(4).map(|_| None)?,
+                _ => return None,
+            };
+            Some((key >> 3, bytes))
+        };
+        let item = one(self);
+        if item.is_none() {
+            self.0 = &[];
+        }
+        Some(item)
+    }
+}
+
+/// Whether the bytes begin like a model: a version, and then only fields that a model has, among them a graph or the
+/// operator sets. The whole file is walked by its outer fields, which are few.
+pub(crate) fn recognises(bytes: &[u8]) -> bool {
+    // `ir_version` is the first field that every writer writes.
+    if bytes.first() != Some(&0x08) {
+        return false;
+    }
+    let (mut graph, mut sets) = (false, false);
+    for (count, field) in Fields(bytes).enumerate() {
+        match field {
+            Some((7, Some(_))) => graph = true,
+            Some((8, Some(_))) => sets = true,
+            Some((1..=6 | 14 | 20 | 25 | 26, _)) if count < 100_000 => {}
+            // Cut off or not a model: taken as one only where a graph was seen, so that the refusal names ONNX.
+            _ => return graph,
+        }
+    }
+    graph || sets
+}
+
+/// Which message a field holds, for weighing.
+#[derive(Clone, Copy)]
+enum Inside {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    Info,
+    Shallow,
+}
+
+/// Bytes in memory that a message of a kind takes before its own lists.
+const MESSAGE: usize = 320;
+const STRING: usize = 40;
+/// The deepest nesting of graphs in graphs.
+const DEPTH_MAX: usize = 40;
+
+fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: usize) -> Result<()> {
+    if depth > DEPTH_MAX {
+        return Err(Error::invalid(format!("the ONNX file nests graphs deeper than {DEPTH_MAX} levels")));
+    }
+    for field in Fields(bytes) {
+        let Some((number, bytes)) = field else { return Err(truncated()) };
+        *weight += 8;
+        if *weight > most {
+            return Err(Error::invalid("the ONNX file holds far more small messages than a model has; it cannot be served"));
+        }
+        let Some(bytes) = bytes else { continue };
+        let next = match (inside, number) {
+            (Inside::Model, 7) | (Inside::Attribute, 6) => Some(Inside::Graph),
+            (Inside::Model, 8) => Some(Inside::Shallow),
+            (Inside::Graph, 1) => Some(Inside::Node),
+            (Inside::Graph, 5) | (Inside::Attribute, 5) => Some(Inside::Tensor),
+            (Inside::Graph, 11 | 12) => Some(Inside::Info),
+            (Inside::Node, 5) => Some(Inside::Attribute),
+            // Types and shapes nest a few levels of small messages.
+            (Inside::Info, 2) => {
+                *weight += MESSAGE + bytes.len() * 16;
+                None
+            }
+            _ => None,
+        };
+        *weight += if next.is_some() { MESSAGE } else { STRING };
+        if let Some(next) = next {
+            weigh(bytes, next, depth + 1, weight, most)?;
+        }
+    }
+    Ok(())
+}
+
+fn truncated() -> Error {
+    Error::invalid("the ONNX file is cut off or damaged; upload it again")
+}
+
+/// Decodes a model after weighing it.
+///
+/// # Errors
+/// When it is damaged, or would take far more memory than its size announces.
+pub(crate) fn read(bytes: Bytes) -> Result<Model> {
+    let mut weight = 0;
+    weigh(&bytes, Inside::Model, 0, &mut weight, bytes.len().saturating_mul(10).saturating_add(64 << 20))?;
+    Model::decode(bytes).map_err(|error| truncated().because(error))
+}

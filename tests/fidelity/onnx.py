@@ -1,0 +1,177 @@
+"""ONNX models against onnxruntime: pipelines and small networks are built here, served by a real server and compared.
+
+Usage: onnx.py PATH-TO-ROOKERY [NAME-PART]. Needs requirements-onnx.txt. Prints a line for each model that differs and
+ends with `fidelity onnx: N models equal`; the exit code is 1 when one differed.
+
+Labels must be equal, numbers within 1e-5 relative (and 1e-6 absolute near zero, where single precision ends).
+"""
+import sys
+
+# This file is called like the package it needs: its folder must not come first.
+sys.path = [entry for entry in sys.path[1:] if entry]
+
+import http.client
+import json
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import onnxruntime
+
+warnings.filterwarnings("ignore")
+sys.path.append(str(Path(__file__).parent))
+import onnx_models  # noqa: E402
+
+ROOKERY = sys.argv[1]
+ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
+RELATIVE, ABSOLUTE = 1e-5, 1e-6
+
+
+class Server:
+    def __init__(self, folder):
+        self.db = str(Path(folder) / "fidelity.db")
+        self.run("user", "create", "root-admin", "--admin", "--password-stdin", "--db", self.db, text="correct horse battery")
+        self.admin = json.loads(self.run("key", "create", "root-admin", "--api", "--json", "--db", self.db))["ApiKey"]
+        self.child = subprocess.Popen([ROOKERY, "serve", "--db", self.db, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.url = self.child.stdout.readline().split()[-1]
+        self.connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=120)
+
+    def run(self, *arguments, text=""):
+        env = {"PATH": "/usr/bin:/bin", "ROOKERY_URL": getattr(self, "url", ""), "ROOKERY_TOKEN": getattr(self, "admin", "")}
+        done = subprocess.run([ROOKERY, *arguments], input=text, capture_output=True, text=True, env=env)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip())
+        return done.stdout
+
+    def invoke(self, target, body, content_type):
+        headers = {"Authorization": f"Bearer {self.admin}", "Content-Type": content_type, "X-Amzn-SageMaker-Target-Model": target}
+        self.connection.request("POST", "/endpoints/graphs/invocations", body=body, headers=headers)
+        reply = self.connection.getresponse()
+        body = reply.read()
+        if reply.status != 200:
+            raise RuntimeError(f"{reply.status} {body[:300].decode(errors='replace')}")
+        return json.loads(body)["predictions"]
+
+
+def columns(feeds):
+    """Each input as a list of columns, rows flattened in row-major order."""
+    return [np.asarray(value).reshape(len(value), -1) for value in feeds.values()]
+
+
+def cell(value):
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"'
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (float, np.floating)) and np.isnan(value):
+        return ""
+    return repr(value.item() if hasattr(value, "item") else value)
+
+
+def plain(value):
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def as_csv(feeds):
+    blocks = columns(feeds)
+    return "\n".join(",".join(cell(v) for block in blocks for v in block[row]) for row in range(len(blocks[0]))).encode()
+
+
+def as_json(feeds):
+    blocks = columns(feeds)
+    return json.dumps({"instances": [[plain(v) for block in blocks for v in block[row]] for row in range(len(blocks[0]))]}).encode()
+
+
+def expected(session, feeds):
+    """What onnxruntime answers: labels, scores and the other outputs, sorted as the server sorts them."""
+    results = session.run(None, feeds)
+    rows = len(next(iter(feeds.values())))
+    found = []
+    for output, result in zip(session.get_outputs(), results):
+        if isinstance(result, list) and result and isinstance(result[0], dict):
+            result = np.array([list(row.values()) for row in result])
+        found.append((output.name, np.asarray(result)))
+    label = next((i for i, (_, v) in enumerate(found) if v.dtype.kind in "iOUb" and v.size == rows), None)
+    score = next((i for i, (_, v) in enumerate(found) if v.dtype.kind == "f"), None)
+    if score is None:
+        label, score = None, 0
+    extras = {name: value for i, (name, value) in enumerate(found) if i not in (label, score)}
+    return (None if label is None else found[label][1].reshape(rows)), found[score][1].reshape(rows, -1), extras
+
+
+def same(found, wanted):
+    wanted = np.asarray(wanted)
+    if wanted.dtype.kind in "OU":
+        return [str(v) for v in np.ravel(found)] == [str(v) for v in wanted.ravel()]
+    found = np.asarray(found, dtype=np.float64).reshape(wanted.shape)
+    return np.allclose(found, wanted.astype(np.float64), rtol=RELATIVE, atol=ABSOLUTE)
+
+
+def differs(predictions, labels, scores, extras):
+    found = np.array([np.ravel(one["score"]) for one in predictions])
+    if found.shape != scores.shape:
+        return f"scores of shape {found.shape} for {scores.shape}"
+    if labels is not None:
+        mine = [one["predicted_label"] for one in predictions]
+        if [str(v) for v in mine] != [str(int(v) if labels.dtype.kind == "b" else v) for v in labels]:
+            row = next(i for i in range(len(mine)) if str(mine[i]) != str(labels[i]))
+            return f"label {mine[row]!r} for {labels[row]!r} in row {row}, scores {found[row]} for {scores[row]}"
+    if not same(found, scores):
+        row = next(i for i in range(len(found)) if not same(found[i], scores[i]))
+        return f"row {row}: {found[row][:6]} for {scores[row][:6]}"
+    for name, wanted in extras.items():
+        if not same([one[name] for one in predictions], wanted):
+            return f"output {name}: {predictions[0][name]} for {wanted[0]}"
+    return None
+
+
+equal, failed, refused = 0, 0, []
+with tempfile.TemporaryDirectory() as folder:
+    server = Server(folder)
+    try:
+        server.run("endpoint", "create", "graphs", "--prefix", "graphs/")
+        for name, make in onnx_models.cases():
+            if ONLY not in name:
+                continue
+            try:
+                model, feeds = make()
+            except Exception as error:  # noqa: BLE001 - a converter's fault, named at the end
+                refused.append(f"{name}: {type(error).__name__}: {str(error)[:120]!r}")
+                continue
+            try:
+                path = Path(folder) / f"{name}.onnx"
+                path.write_bytes(model)
+                options = onnxruntime.SessionOptions()
+                options.log_severity_level = 4
+                try:
+                    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                    wanted = expected(session, feeds)
+                except Exception as error:  # noqa: BLE001
+                    refused.append(f"{name}: onnxruntime: {str(error)[:120]!r}")
+                    continue
+                server.run("model", "put", f"graphs/{name}", str(path))
+                few = {key: value[:1] for key, value in feeds.items()}
+                problem = differs(server.invoke(name, as_csv(feeds), "text/csv"), *wanted)
+                problem = problem or differs(server.invoke(name, as_json(feeds), "application/json"), *wanted)
+                problem = problem or differs(server.invoke(name, as_json(few), "application/json"), *expected(session, few))
+            except Exception as error:  # noqa: BLE001
+                problem = str(error)
+                if server.child.poll() is not None:
+                    print(f"the server ended at {name}")
+                    raise
+            if problem:
+                failed += 1
+                print(f"DIFFERS {name}: {problem}", flush=True)
+            else:
+                equal += 1
+    finally:
+        server.child.terminate()
+        server.child.wait()
+for line in refused:
+    print(f"not built {line}")
+print(f"fidelity onnx: {equal} models equal")
+sys.exit(1 if failed else 0)
