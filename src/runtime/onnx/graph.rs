@@ -502,8 +502,3 @@ fn settle(constants: Vec<Value>, slots: usize, inputs: usize, drafts: Drafts, ou
         .collect();
     Plan { constants, slots, inputs, steps, outputs: outputs.iter().map(|source| id(&Some(*source))).collect() }
 }
-
-/// The number of values a slot holds, for messages and meters.
-pub(crate) fn held(slot: &Slot<'_>) -> usize {
-    slot.arg().map_or(0, |arg| each!(View, arg.data, list => list.len()))
-}
