@@ -446,7 +446,7 @@ mod tests {
         let prepared = prepare(bytes).unwrap();
         let model = load(&mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
         assert_eq!(model.weight(), prepared.summary.weight);
-        model.predict(&[Tensor::new(2, vec![1.0, 10.0]).unwrap().into()]).unwrap()
+        model.predict(&[Tensor::new(2, vec![1.0f32, 10.0]).unwrap().into()]).unwrap()
     }
 
     #[test]

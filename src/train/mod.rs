@@ -1,6 +1,6 @@
 //! Making small models from a table: nearest neighbours, random cut forests, linear learners.
 //!
-//! Each trainer takes a [`table::Table`] and its settings and gives the artifact, a `.tar.gz` that the reader of its
+//! Each trainer takes a `table::Table` and its settings and gives the artifact, a `.tar.gz` that the reader of its
 //! format in `runtime/` takes. The same table, settings and seed give the same bytes. Pure computing: it must not know
 //! where tables and artifacts are kept or who watches. Next: `table.rs`, then any trainer.
 
