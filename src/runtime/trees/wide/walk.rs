@@ -53,7 +53,7 @@ pub(super) fn step<const SETS: bool, const NAN: bool, const ZEROS: bool>(node: &
     let missing_right = u32::from(node.word & MISSING_LEFT == 0);
     if ZEROS {
         // NaN is zero too where zero is missing.
-        let missing = u32::from(!(x.abs() > ZERO)) & u32::from(node.word & ZERO_MISSING != 0);
+        let missing = u32::from(x.abs() <= ZERO || x.is_nan()) & u32::from(node.word & ZERO_MISSING != 0);
         right = (missing & missing_right) | ((1 - missing) & right);
     }
     if NAN {
@@ -117,14 +117,13 @@ fn rows_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble:
 
 fn trees_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble: &Ensemble, row: &[f64], out: &mut [f64]) {
     let nodes = ensemble.arrays.nodes.as_slice();
-    let mut rest = ensemble.arrays.trees.as_slice();
-    while let Some((trees, later)) = rest.split_first_chunk::<LANES>() {
-        rest = later;
-        let mut at = [0; LANES];
+    for trees in ensemble.arrays.trees.chunks(LANES) {
+        // Where fewer are left, the first one is walked again beside them and not counted: alone they would take longer.
+        let mut at = [trees[0].root; LANES];
         let mut left = 0;
-        for lane in 0..LANES {
-            at[lane] = trees[lane].root;
-            left = left.max(trees[lane].depth);
+        for (at, tree) in at.iter_mut().zip(trees) {
+            *at = tree.root;
+            left = left.max(tree.depth);
         }
         while left > 0 {
             let mut moved = 0;
@@ -147,25 +146,11 @@ fn trees_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble
             }
             left = left.saturating_sub(STRIDE);
         }
-        for lane in 0..LANES {
+        for (tree, at) in trees.iter().zip(at) {
             // SAFETY: as in `rows_together`.
-            let leaf = unsafe { nodes.get_unchecked(at[lane] as usize) };
-            out[trees[lane].group as usize] += answer(ensemble, leaf, row);
+            let leaf = unsafe { nodes.get_unchecked(at as usize) };
+            out[tree.group as usize] += answer(ensemble, leaf, row);
         }
-    }
-    for tree in rest {
-        let mut at = tree.root;
-        for _ in 0..tree.depth {
-            // SAFETY: as in `rows_together`; `row` is `features` long.
-            let (node, x) = unsafe {
-                let node = nodes.get_unchecked(at as usize);
-                (node, *row.get_unchecked(node.feature()))
-            };
-            at = step::<SETS, NAN, ZEROS>(node, x, &ensemble.arrays.categories);
-        }
-        // SAFETY: as in `rows_together`.
-        let leaf = unsafe { nodes.get_unchecked(at as usize) };
-        out[tree.group as usize] += answer(ensemble, leaf, row);
     }
 }
 
