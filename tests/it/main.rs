@@ -24,3 +24,4 @@ mod support;
 mod uploads;
 mod walk;
 mod xgboost;
+mod xgboost_old;
