@@ -23,7 +23,7 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
-const FORMATS: &[Format] = &[xgboost::FORMAT, linear_learner::FORMAT];
+const FORMATS: &[Format] = &[xgboost::FORMAT, xgboost::average::FORMAT, linear_learner::FORMAT];
 
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -195,6 +195,10 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
             name => error.within(format_args!("member `{}`", shown(name))),
         }),
         [] => Err(unknown(artifact)),
+        several if several.iter().all(|(_, format)| format.name == xgboost::FORMAT.name) => {
+            let files: Vec<&Member> = several.iter().map(|(member, _)| *member).collect();
+            xgboost::average::prepare(&files)
+        }
         [(first, _), (second, _), ..] => Err(Error::invalid(format!(
             "the archive holds several models (`{}`, `{}`); upload each under its own path",
             shown(&first.name),
@@ -204,7 +208,8 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost models saved with `save_model` as .json or .ubj, and SageMaker linear-learner artifacts, bare or in a .tar.gz";
+    let takes =
+        "Rookery takes XGBoost models saved with `save_model` or pickled, and SageMaker linear-learner artifacts, bare or in a .tar.gz";
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),

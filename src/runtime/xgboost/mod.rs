@@ -3,8 +3,9 @@
 //! `document.rs` reads JSON and UBJSON, `legacy.rs` the binary form, `pickle.rs` finds any of them in a pickle;
 //! `objective.rs` knows what objectives do to numbers; here they become a model. What decides the bits: sums start
 //! from the base margin (before 1.3 they end with it) and add trees in order in `f32`; dart weights are multiplied into
-//! the leaves first; gblinear starts from bias + base. Next: `document.rs`.
+//! the leaves first; gblinear starts from bias + base; `average.rs` lets several answer as one. Next: `document.rs`.
 
+pub(super) mod average;
 mod document;
 mod legacy;
 mod objective;
