@@ -32,8 +32,15 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 /// Every format, in the order they are tried.
-const FORMATS: &[Format] =
-    &[xgboost::FORMAT, lightgbm::FORMAT, linear_learner::FORMAT, knn::FORMAT, random_cut_forest::FORMAT, onnx::FORMAT];
+const FORMATS: &[Format] = &[
+    xgboost::FORMAT,
+    xgboost::average::FORMAT,
+    lightgbm::FORMAT,
+    linear_learner::FORMAT,
+    knn::FORMAT,
+    random_cut_forest::FORMAT,
+    onnx::FORMAT,
+];
 
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -220,6 +227,10 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
             name => error.within(format_args!("member `{}`", shown(name))),
         }),
         [] => Err(unknown(artifact)),
+        several if several.iter().all(|(_, format)| format.name == xgboost::FORMAT.name) => {
+            let files: Vec<&Member> = several.iter().map(|(member, _)| *member).collect();
+            xgboost::average::prepare(&files)
+        }
         [(first, _), (second, _), ..] => Err(Error::invalid(format!(
             "the archive holds several models (`{}`, `{}`); upload each under its own path",
             shown(&first.name),

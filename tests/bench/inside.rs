@@ -132,7 +132,6 @@ fn many(count: usize) {
     let caller = service.file_caller();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut artifact_bytes = 0u64;
-    let runtime = actix_web::rt::System::new();
     let started = Instant::now();
     for at in 0..count {
         let model = city::model(at as u64, 100_000.0, 2, 3);

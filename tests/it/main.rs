@@ -29,3 +29,4 @@ mod train;
 mod uploads;
 mod walk;
 mod xgboost;
+mod xgboost_old;

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::node::Node;
 use super::ops::{self, Op, Values};
 use super::proto;
-use super::value::{Arg, Meter, Shape, Value, View, each, fault};
+use super::value::{Arg, Meter, Shape, Value, View, fault};
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;

@@ -14,6 +14,10 @@ use crate::names::shown;
 /// The most feature names; each takes several times its bytes in the file.
 const NAMES_MAX: usize = 1 << 24;
 
+/// The first versions whose sums start from the base margin.
+const TREES_BASE_FIRST: (i32, i32) = (1, 3);
+const DART_BASE_FIRST: (i32, i32) = (1, 4);
+
 /// The parts of a model file that decide its answers.
 #[derive(Debug)]
 pub(super) struct Document {
@@ -161,7 +165,12 @@ impl Document {
         self.classes.max(self.targets).max(1)
     }
 
-    /// Major and minor version.
+    /// Whether the library that wrote the model adds up the trees before it adds the base margin.
+    pub(super) fn adds_base_last(&self) -> bool {
+        self.release() < if self.booster_name == "dart" { DART_BASE_FIRST } else { TREES_BASE_FIRST }
+    }
+
+    /// Major and minor version; 0.0 for files that do not say, which are from before 1.0.
     pub(super) fn release(&self) -> (i32, i32) {
         (self.version.first().copied().unwrap_or_default(), self.version.get(1).copied().unwrap_or_default())
     }
@@ -384,7 +393,14 @@ impl Trees {
         let Some(iteration) = best.iteration else { return Ok(()) };
         if self.parallel == 0 {
             // Files of old do not say how many; the library notes the product as soon as there is a best iteration.
-            self.parallel = best.trees.map_or(1, |trees| trees / iteration.saturating_add(1)).max(1);
+            // Without that note, several outputs tell: the trees of one stand together.
+            let together = || self.groups.iter().take_while(|&&group| Some(&group) == self.groups.first()).count();
+            self.parallel = match best.trees {
+                Some(trees) => trees / iteration.saturating_add(1),
+                None if groups > 1 => together(),
+                None => 1,
+            };
+            self.parallel = self.parallel.max(1);
         }
         let end = if self.iterations.is_empty() {
             iteration.checked_add(1).and_then(|rounds| rounds.checked_mul(self.parallel)).and_then(|trees| trees.checked_mul(groups))

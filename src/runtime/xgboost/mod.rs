@@ -2,9 +2,10 @@
 //!
 //! `document.rs` reads JSON and UBJSON, `legacy.rs` the binary form, `pickle.rs` finds any of them in a pickle;
 //! `objective.rs` knows what objectives do to numbers; here they become a model. What decides the bits: sums start
-//! from the base margin and add trees in order in `f32`; dart weights are multiplied into the leaves first; gblinear
-//! starts from bias + base. Next: `document.rs`.
+//! from the base margin (before 1.3 they end with it) and add trees in order in `f32`; dart weights are multiplied into
+//! the leaves first; gblinear starts from bias + base; `average.rs` lets several answer as one. Next: `document.rs`.
 
+pub(super) mod average;
 mod document;
 mod legacy;
 mod objective;
@@ -40,6 +41,8 @@ struct Head {
     names: Vec<Box<str>>,
     /// Margin every sum starts from, per output.
     base: Vec<f32>,
+    /// Trees are added up first and the base margin last, as older versions did.
+    base_last: bool,
     linear: bool,
 }
 
@@ -49,6 +52,7 @@ struct XgBoost {
     groups: usize,
     schema: Schema,
     base: Vec<f32>,
+    base_last: bool,
     learner: Learner,
 }
 
@@ -96,6 +100,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         return Err(Error::invalid(format!("the model names {} of its {features} features", document.names.len())));
     }
     let base = document.base_margins(groups, |scores| objective.margins(scores))?;
+    let base_last = document.adds_base_last();
     let learner = match &document.booster {
         Booster::Trees(trees) => Learner::Trees(ensemble(trees, features, groups)?),
         // Saved before its first round, a linear model holds no weights at all.
@@ -107,7 +112,8 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
             Learner::Linear(weights.clone())
         }
     };
-    let head = Head { objective, features, groups, names: document.names.clone(), base, linear: matches!(learner, Learner::Linear(_)) };
+    let head =
+        Head { objective, features, groups, names: document.names.clone(), base, base_last, linear: matches!(learner, Learner::Linear(_)) };
     let mut writer = Writer::new(&head)?;
     match &learner {
         Learner::Trees(trees) => trees.write(&mut writer),
@@ -190,10 +196,10 @@ fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
 
 impl XgBoost {
     fn new(head: Head, learner: Learner) -> Self {
-        let Head { objective, features, groups, names, base, linear: _ } = head;
+        let Head { objective, features, groups, names, base, base_last, linear: _ } = head;
         let outputs = objective.outputs(groups);
         let schema = Schema { spread: groups, names, ..Schema::matrix(ValueKind::F32, features, outputs) };
-        Self { objective, groups, schema, base, learner }
+        Self { objective, groups, schema, base, base_last, learner }
     }
 
     fn margins(&self, input: &Tensor) -> Result<Vec<f32>> {
@@ -202,6 +208,13 @@ impl XgBoost {
             out.extend_from_slice(&self.base);
         }
         match &self.learner {
+            Learner::Trees(trees) if self.base_last => {
+                out.fill(0.0);
+                trees.add_to(input, &mut out)?;
+                for row in out.chunks_exact_mut(self.groups) {
+                    row.iter_mut().zip(&self.base).for_each(|(sum, base)| *sum += base);
+                }
+            }
             Learner::Trees(trees) => trees.add_to(input, &mut out)?,
             Learner::Linear(weights) => linear(weights, self.groups, input, &mut out),
         }

@@ -16,6 +16,8 @@ use crate::tensor::{Block, Tensor};
 pub(super) enum Objective {
     /// The margin is the answer.
     Identity,
+    /// The margin is the answer, and base scores are probabilities: `binary:logitraw` before 1.3.
+    IdentityOfLogit,
     /// A probability.
     Logistic,
     /// As logistic, with base scores first kept off 0 and 1, as 3.2 began to.
@@ -39,6 +41,7 @@ impl Objective {
     pub(super) fn named(name: &str, version: (i32, i32)) -> Result<Self> {
         Ok(match name {
             "reg:quantileerror" if version >= (3, 4) => Self::Sorted,
+            "binary:logitraw" if version < (1, 3) => Self::IdentityOfLogit,
             "reg:squarederror"
             | "reg:linear"
             | "reg:squaredlogerror"
@@ -68,7 +71,7 @@ impl Objective {
     /// The margins of base scores, one per output; the file holds them in the answer's space.
     pub(super) fn margins(self, scores: &mut [f32]) {
         match self {
-            Self::Logistic => scores.iter_mut().for_each(|x| *x = -(1.0 / *x - 1.0).ln()),
+            Self::Logistic | Self::IdentityOfLogit => scores.iter_mut().for_each(|x| *x = -(1.0 / *x - 1.0).ln()),
             Self::LogisticClamped => scores.iter_mut().for_each(|x| *x = -(1.0 / x.clamp(1e-6, 1.0 - 1e-6) - 1.0).ln()),
             Self::Exponential => scores.iter_mut().for_each(|x| *x = x.ln()),
             Self::Expectile => {
@@ -91,7 +94,7 @@ impl Objective {
         let mut width = groups;
         let mut list = groups > 1;
         match self {
-            Self::Identity => {}
+            Self::Identity | Self::IdentityOfLogit => {}
             Self::Sorted => margins.chunks_exact_mut(groups).for_each(|row| row.sort_by(f32::total_cmp)),
             Self::Expectile => margins.chunks_exact_mut(groups).for_each(climb),
             Self::Logistic | Self::LogisticClamped => {

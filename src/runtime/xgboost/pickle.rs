@@ -59,10 +59,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Learner> {
     let handle = values.member(booster, "handle").ok_or_else(|| Error::invalid("the pickled Booster holds no model (`handle`)"))?;
     let handle = values.bytes(handle)?;
     let mut learner = from_handle(&handle).map_err(|error| error.within("in the pickled Booster"))?;
-    if learner.best.iteration.is_none() {
-        let whole = |key| values.member(booster, key).and_then(|place| values.whole(place)).and_then(|number| usize::try_from(number).ok());
-        learner.best = Best { iteration: whole("best_iteration"), trees: whole("best_ntree_limit") };
-    }
+    let whole = |key| values.member(booster, key).and_then(|place| values.whole(place)).and_then(|number| usize::try_from(number).ok());
+    let Best { iteration, trees } = learner.best;
+    // Python notes both, the model itself the first at most.
+    learner.best = Best { iteration: iteration.or_else(|| whole("best_iteration")), trees: trees.or_else(|| whole("best_ntree_limit")) };
     if learner.names.is_empty() {
         // Before 1.4 the names were Python's alone. They help to find columns and change no answer.
         learner.names = values.member(booster, "feature_names").and_then(|place| values.texts(place)).unwrap_or_default();

@@ -1,0 +1,199 @@
+"""Fidelity: models of the running environment's XGBoost, through a running server, against XGBoost's own answers.
+
+Usage: xgboost.py PATH-TO-ROOKERY. Trains models over every objective, booster and shape, saves each as JSON, UBJSON and
+pickle, uploads them, sends rows as JSON and compares: objectives that answer margins to the bit, others to a millionth.
+Ends with `fidelity xgboost: N models equal`; the first difference ends it with its name.
+"""
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import warnings
+from pathlib import Path
+
+# This file has the name of the package it asks for.
+sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+
+import numpy as np
+import xgboost
+
+warnings.filterwarnings("ignore")
+xgboost.set_config(verbosity=0)
+ROOKERY = sys.argv[1]
+VERSION = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
+COLUMNS = 7
+# What is compared to the bit: answers that no exp or log has touched.
+EXACT = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:squaredlogerror", "reg:quantileerror", "rank:", "binary:logitraw", "binary:hinge", "multi:softmax")
+
+
+class Server:
+    def __init__(self, folder):
+        self.db = str(Path(folder) / "fidelity.db")
+        self.run("user", "create", "root-admin", "--admin", "--password-stdin", "--db", self.db, text="correct horse battery")
+        self.key = json.loads(self.run("key", "create", "root-admin", "--api", "--json", "--db", self.db))["ApiKey"]
+        self.child = subprocess.Popen([ROOKERY, "serve", "--db", self.db, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.url = self.child.stdout.readline().split()[-1]
+        self.run("endpoint", "create", "fidelity", "--prefix", "fidelity/")
+
+    def run(self, *arguments, text=""):
+        env = {"PATH": "/usr/bin:/bin", "ROOKERY_URL": getattr(self, "url", ""), "ROOKERY_TOKEN": getattr(self, "key", "")}
+        done = subprocess.run([ROOKERY, *arguments], input=text, capture_output=True, text=True, env=env)
+        if done.returncode != 0:
+            sys.exit(f"FAILED rookery {arguments}: {done.stderr}")
+        return done.stdout
+
+    def ask(self, model, rows):
+        instances = [{"features": [None if np.isnan(value) else float(value) for value in row]} for row in rows]
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", "X-Amzn-SageMaker-Target-Model": model}
+        request = urllib.request.Request(f"{self.url}/endpoints/fidelity/invocations", json.dumps({"instances": instances}).encode(), headers)
+        with urllib.request.urlopen(request) as reply:
+            return [one["score"] for one in json.loads(reply.read())["predictions"]]
+
+
+def data(seed, rows=240, missing=0.08):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rows, COLUMNS)).astype(np.float32)
+    values[:, 2] = rng.integers(0, 9, rows)
+    values[:, 3] *= 1e4
+    filled = values.copy()
+    signal = np.sin(filled[:, 0] * 2) + 0.6 * np.tanh(filled[:, 1]) + 0.15 * filled[:, 2] + rng.normal(size=rows) * 0.2
+    values[rng.random(values.shape) < missing] = np.nan
+    return values, signal
+
+
+def labels(objective, signal, rng):
+    if objective.startswith("binary:") or objective == "reg:logistic":
+        return (signal > np.median(signal)).astype(float)
+    if objective.startswith("multi:"):
+        return np.searchsorted(np.quantile(signal, [0.3, 0.7]), signal).astype(float)
+    if objective in ("count:poisson", "reg:tweedie"):
+        return np.floor(np.exp(signal - signal.min()) % 7)
+    if objective in ("reg:gamma", "survival:aft", "reg:squaredlogerror"):
+        return np.exp(signal / 2)
+    if objective == "survival:cox":
+        return np.exp(signal / 2) * np.where(rng.random(len(signal)) < 0.2, -1, 1)
+    if objective.startswith("rank:"):
+        return np.clip(np.round(signal), 0, 3)
+    return signal
+
+
+def train(objective, seed=1, rounds=12, stop=False, categorical=False, targets=1, **params):
+    rng = np.random.default_rng(seed)
+    rows, signal = data(seed)
+    kinds = None
+    if categorical:
+        kinds = ["q"] * COLUMNS
+        for column, count in ((2, 9), (5, 50)):
+            rows[:, column] = rng.integers(0, count, len(rows))
+            rows[rng.random(len(rows)) < 0.05, column] = np.nan
+            signal = signal + rng.normal(size=count)[np.nan_to_num(rows[:, column]).astype(int)]
+            kinds[column] = "c"
+    if params.get("booster") == "gblinear":
+        rows[:, 3] /= 1e4
+    wanted = labels(objective, signal, rng)
+    if targets > 1:
+        wanted = np.stack([wanted * (target + 1) if objective.startswith("reg:s") else (wanted + target) % 2 for target in range(targets)], axis=1)
+    matrix = xgboost.DMatrix(rows, feature_types=kinds, enable_categorical=categorical)
+    if objective == "survival:aft":
+        matrix.set_float_info("label_lower_bound", wanted)
+        matrix.set_float_info("label_upper_bound", wanted * 1.5)
+    else:
+        matrix.set_label(wanted)
+    if objective.startswith("rank:"):
+        matrix.set_group([40] * 6)
+    settings = {"objective": objective, "max_depth": 4, "nthread": 1, "seed": seed, **params}
+    if objective.startswith("multi:"):
+        settings["num_class"] = 3
+    if settings.get("booster") == "gblinear":
+        settings.pop("max_depth")
+    more = {"evals": [(matrix, "train")], "early_stopping_rounds": 2, "verbose_eval": False} if stop else {}
+    if stop:
+        hold, held = data(seed + 100)
+        watched = xgboost.DMatrix(hold, labels(objective, held, rng))
+        more["evals"] = [(watched, "hold")]
+    return xgboost.train(settings, matrix, rounds, **more), rows, kinds
+
+
+def cases():
+    objectives = """reg:squarederror reg:squaredlogerror reg:logistic reg:pseudohubererror reg:absoluteerror reg:gamma reg:tweedie count:poisson
+        binary:logistic binary:logitraw binary:hinge multi:softprob multi:softmax rank:pairwise rank:ndcg survival:cox survival:aft""".split()
+    for objective in objectives:
+        yield objective, {}
+        yield objective, {"booster": "dart", "rate_drop": 0.4, "seed": 2}
+    for objective in ("reg:squarederror", "reg:logistic", "reg:gamma", "reg:tweedie", "count:poisson", "binary:logistic", "binary:logitraw", "multi:softprob", "multi:softmax"):
+        yield objective, {"booster": "gblinear", "updater": "coord_descent"}
+    for score in (0.01, 0.3, 0.97):
+        yield "binary:logistic", {"base_score": score}
+    for score in (-3.5, 0.0, 1e4):
+        yield "reg:squarederror", {"base_score": score}
+    yield "count:poisson", {"base_score": 2.5}
+    yield "multi:softprob", {"base_score": 0.2}
+    yield "reg:squarederror", {"booster": "gblinear", "updater": "coord_descent", "base_score": 1.25}
+    for objective in ("reg:squarederror", "binary:logistic", "multi:softprob"):
+        yield objective, {"stop": True, "rounds": 60, "eta": 0.9}
+        yield objective, {"num_parallel_tree": 3, "subsample": 0.7, "rounds": 4}
+        yield objective, {"stop": True, "rounds": 40, "eta": 0.9, "num_parallel_tree": 2, "subsample": 0.7}
+        for max_cat_to_onehot in (1, 20):
+            yield objective, {"categorical": True, "tree_method": "hist", "max_cat_to_onehot": max_cat_to_onehot}
+        yield objective, {"tree_method": "exact", "max_depth": 9, "rounds": 3}
+        yield objective, {"tree_method": "approx", "grow_policy": "depthwise"}
+        yield objective, {"grow_policy": "lossguide", "max_leaves": 20, "tree_method": "hist"}
+        yield objective, {"gamma": 2.0, "max_depth": 6, "tree_method": "exact"}
+        yield objective, {"min_child_weight": 1e9}
+    yield "reg:squarederror", {"targets": 3, "tree_method": "hist"}
+    if VERSION >= (2, 0):
+        yield "binary:logistic", {"targets": 3, "tree_method": "hist"}
+        yield "reg:quantileerror", {"quantile_alpha": [0.1, 0.5, 0.9], "tree_method": "hist"}
+        yield "reg:squarederror", {"targets": 3, "tree_method": "hist", "multi_strategy": "multi_output_tree"}
+        yield "binary:logistic", {"targets": 2, "tree_method": "hist", "multi_strategy": "multi_output_tree"}
+
+
+def forms(booster, folder):
+    for form in ("json", "ubj"):
+        path = Path(folder) / f"model.{form}"
+        booster.save_model(path)
+        yield form, path
+    path = Path(folder) / "xgboost-model"
+    path.write_bytes(pickle.dumps(booster, 4))
+    yield "pickle", path
+
+
+def main():
+    equal = 0
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(folder)
+        try:
+            for number, (objective, settings) in enumerate(cases()):
+                booster, rows, kinds = train(objective, **settings)
+                end = booster.best_iteration + 1 if settings.get("stop") else 0
+                if booster.num_boosted_rounds() == 0:
+                    continue
+                if settings.get("booster") == "gblinear":
+                    expected = booster.predict(xgboost.DMatrix(rows))
+                elif settings.get("booster") == "dart":
+                    # Its inplace_predict adds up in another order than its predict, so the last bits differ.
+                    expected = booster.predict(xgboost.DMatrix(rows), iteration_range=(0, end))
+                elif kinds:
+                    expected = booster.predict(xgboost.DMatrix(rows, feature_types=kinds, enable_categorical=True), iteration_range=(0, end))
+                else:
+                    expected = booster.inplace_predict(rows, iteration_range=(0, end), validate_features=False)
+                expected = np.asarray(expected, np.float32)
+                for form, path in forms(booster, folder):
+                    name = f"{number}-{objective.replace(':', '-')}.{form}"
+                    server.run("model", "put", f"fidelity/{name}", str(path))
+                    found = np.asarray(server.ask(name, rows), np.float32).reshape(expected.shape)
+                    exact = objective.startswith(EXACT)
+                    same = np.array_equal(found.view(np.uint32), expected.view(np.uint32)) if exact else np.allclose(found, expected, rtol=1e-6, atol=0)
+                    if not same:
+                        at = np.argmax(np.abs(found - expected))
+                        sys.exit(f"FAILED {name} {settings}: {found.flat[at]!r} for {expected.flat[at]!r}")
+                    equal += 1
+        finally:
+            server.child.terminate()
+            server.child.wait()
+    print(f"fidelity xgboost: {equal} models equal")
+
+
+main()
