@@ -1,6 +1,6 @@
 """ONNX models against onnxruntime: pipelines and small networks are built here, served by a real server and compared.
 
-Usage: onnx.py PATH-TO-ROOKERY [NAME-PART]. Needs requirements-onnx.txt. Prints a line for each model that differs and
+Usage: onnx.py PATH-TO-ROOKERY [NAME-PART]. Needs tests/requirements.txt. Prints a line for each model that differs and
 ends with `fidelity onnx: N models equal`; the exit code is 1 when one differed.
 
 Labels must be equal, numbers within 1e-5 relative (and 1e-6 absolute near zero, where single precision ends).
