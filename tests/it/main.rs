@@ -17,6 +17,7 @@ mod durability;
 mod goldens;
 mod identity;
 mod layers;
+mod onnx;
 mod payloads;
 mod policy;
 mod support;

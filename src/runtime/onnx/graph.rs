@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::node::Node;
 use super::ops::{self, Op, Values};
 use super::proto;
-use super::value::{Arg, Meter, Shape, Value, View, each, fault};
+use super::value::{Arg, Meter, Shape, Value, View, fault};
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;
@@ -501,9 +501,4 @@ fn settle(constants: Vec<Value>, slots: usize, inputs: usize, drafts: Drafts, ou
         })
         .collect();
     Plan { constants, slots, inputs, steps, outputs: outputs.iter().map(|source| id(&Some(*source))).collect() }
-}
-
-/// The number of values a slot holds, for messages and meters.
-pub(crate) fn held(slot: &Slot<'_>) -> usize {
-    slot.arg().map_or(0, |arg| each!(View, arg.data, list => list.len()))
 }
