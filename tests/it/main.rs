@@ -20,6 +20,7 @@ mod identity;
 mod layers;
 mod lightgbm;
 mod metrics;
+mod onnx;
 mod payloads;
 mod pipelines;
 mod policy;

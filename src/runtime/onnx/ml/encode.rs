@@ -1,6 +1,6 @@
 //! Categories to numbers and back: one-hot rows, labels by key.
 //!
-//! Keys are hashed; 64-bit keys by their bits with all NaN alike. Next: `text.rs` for text itself.
+//! Keys are hashed; 64-bit keys by their bits with all NaN alike. Next: `tree.rs`.
 
 use std::collections::HashMap;
 

@@ -6,7 +6,6 @@ mod encode;
 mod linear;
 mod scale;
 mod svm;
-mod text;
 mod tree;
 mod tree_wide;
 
@@ -20,7 +19,7 @@ use crate::error::{Error, Result};
 /// The operator of a name.
 pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
     type Family = fn(&str, &Node<'_>) -> Result<Option<Box<dyn Op>>>;
-    const FAMILIES: [Family; 6] = [linear::parse, scale::parse, encode::parse, tree::parse, svm::parse, text::parse];
+    const FAMILIES: [Family; 5] = [linear::parse, scale::parse, encode::parse, tree::parse, svm::parse];
     for family in FAMILIES {
         if let Some(op) = family(name, node)? {
             return Ok(Some(op));

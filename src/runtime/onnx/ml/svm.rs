@@ -123,7 +123,9 @@ impl Op for Regressor {
             if self.coefficients.is_empty() {
                 out.extend(kernels);
             } else {
-                out.extend(kernels.chunks_exact(self.kernel.count).map(|row| vector::dot(row, &self.coefficients) + self.rho));
+                // Large terms cancel here, so they are added in 64 bits.
+                let sum = |row: &[f32]| row.iter().zip(&self.coefficients).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+                out.extend(kernels.chunks_exact(self.kernel.count).map(|row| (sum(row) + f64::from(self.rho)) as f32));
             }
         }
         if self.one_class {

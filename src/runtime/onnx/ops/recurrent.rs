@@ -1,7 +1,220 @@
-//! Placeholder.
+//! Recurrent layers: LSTM, GRU and the plain one, forward, backward or both.
+//!
+//! Gates in ONNX's order (i o f c; z r h); each step is one product for the rows and one for the state. Next:
+//! `neural.rs` for the layers without memory.
+#![expect(clippy::indexing_slicing, reason = "every list's length was checked against the sizes before the first step")]
+
+use super::super::graph::Inputs;
 use super::super::node::Node;
-use super::Op;
-use crate::error::Result;
-pub(super) fn parse(_: &str, _: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
-    Ok(None)
+use super::super::value::{Value, fault};
+use super::gemm::multiply;
+use super::vector::{sigmoid, tanh};
+use super::{Op, Values, boxed};
+use crate::error::{Error, Result};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cell {
+    Lstm,
+    /// Whether the reset gate comes behind the product.
+    Gru(bool),
+    Plain,
+}
+
+impl Cell {
+    fn gates(self) -> usize {
+        match self {
+            Self::Lstm => 4,
+            Self::Gru(_) => 3,
+            Self::Plain => 1,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Recurrent {
+    cell: Cell,
+    /// For each direction whether it goes backward.
+    backward: Vec<bool>,
+}
+
+/// The sizes of a run: steps, rows, columns, and the state's width.
+#[derive(Clone, Copy)]
+struct Sizes {
+    steps: usize,
+    rows: usize,
+    columns: usize,
+    hidden: usize,
+}
+
+/// A direction's weights.
+struct Weights<'a> {
+    w: &'a [f32],
+    r: &'a [f32],
+    /// For the product of rows, then of the state.
+    bias: &'a [f32],
+}
+
+impl Op for Recurrent {
+    fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
+        let (x, w, r) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
+        let ways = self.backward.len();
+        let gates = self.cell.gates();
+        let (&[steps, rows, columns], &[w_ways, w_gates, w_columns], &[r_ways, r_gates, hidden]) = (x.shape, w.shape, r.shape) else {
+            return Err(fault("its input or weights are not arrays of three dimensions"));
+        };
+        let all = gates.checked_mul(hidden);
+        if w_ways != ways || r_ways != ways || Some(w_gates) != all || Some(r_gates) != all || w_columns != columns {
+            return Err(fault(format!("weights {:?} and {:?} do not fit rows of {columns}", w.shape, r.shape)));
+        }
+        let sizes = Sizes { steps, rows, columns, hidden };
+        let gates = gates * hidden;
+        let none = Vec::new();
+        let bias: &[f32] = match inputs.optional(3) {
+            Some(bias) if bias.data.len() == ways * 2 * gates => bias.list()?,
+            Some(bias) => return Err(fault(format!("it was handed {} biases for {}", bias.data.len(), ways * 2 * gates))),
+            None => &none,
+        };
+        if let Some(lengths) = inputs.optional(4)
+            && lengths.ints()?.iter().any(|&length| length != steps as i64)
+        {
+            return Err(fault("rows of different lengths are not served"));
+        }
+        let begin = |at: usize| -> Result<Vec<f32>> {
+            match inputs.optional(at) {
+                Some(state) if state.data.len() == ways * rows * hidden => Ok(state.list::<f32>()?.to_vec()),
+                Some(state) => Err(fault(format!("it begins with a state of shape {:?}", state.shape))),
+                None => Ok(vec![0.0; ways * rows * hidden]),
+            }
+        };
+        inputs.meter.size(&[ways, rows, hidden])?;
+        let (mut state, mut memory) = (begin(5)?, begin(6)?);
+        let size = inputs.meter.size(&[steps, ways, rows, hidden])?;
+        inputs.meter.size(&[steps, rows, gates])?;
+        inputs.meter.work(((steps * rows) as u64).saturating_mul((gates * (columns + hidden) * ways) as u64))?;
+        let mut out = vec![0.0f32; size];
+        let (list, w, r) = (x.list::<f32>()?, w.list::<f32>()?, r.list::<f32>()?);
+        for (way, &backward) in self.backward.iter().enumerate() {
+            let weights = Weights {
+                w: &w[way * gates * columns..][..gates * columns],
+                r: &r[way * gates * hidden..][..gates * hidden],
+                bias: bias.get(way * 2 * gates..(way + 1) * 2 * gates).unwrap_or_default(),
+            };
+            let width = rows * hidden;
+            let (state, memory) = (&mut state[way * width..][..width], &mut memory[way * width..][..width]);
+            self.one_way(list, &weights, sizes, backward, state, memory, |step, state| {
+                out[(step * ways + way) * width..][..width].copy_from_slice(state);
+            });
+        }
+        let mut values = Values::new();
+        values.push(Value::new([steps, ways, rows, hidden].as_slice(), out));
+        values.push(Value::new([ways, rows, hidden].as_slice(), state));
+        if self.cell == Cell::Lstm {
+            values.push(Value::new([ways, rows, hidden].as_slice(), memory));
+        }
+        Ok(values)
+    }
+}
+
+impl Recurrent {
+    #[expect(clippy::too_many_arguments, reason = "one direction's arrays, all borrowed from the caller's")]
+    fn one_way(
+        &self,
+        list: &[f32],
+        weights: &Weights<'_>,
+        sizes: Sizes,
+        backward: bool,
+        state: &mut [f32],
+        memory: &mut [f32],
+        mut give: impl FnMut(usize, &[f32]),
+    ) {
+        let Sizes { steps, rows, columns, hidden } = sizes;
+        let gates = self.cell.gates() * hidden;
+        if gates == 0 || rows == 0 {
+            return;
+        }
+        let (w_bias, r_bias) = weights.bias.split_at(weights.bias.len() / 2);
+        // The rows' share of all steps in one product.
+        let mut given = if w_bias.is_empty() { vec![0.0; steps * rows * gates] } else { w_bias.repeat(steps * rows) };
+        multiply((steps * rows, columns, gates), list, (columns, 1), weights.w, (1, columns), &mut given);
+        let mut own = vec![0.0f32; rows * gates];
+        let mut reset = vec![0.0f32; rows * hidden];
+        for step in 0..steps {
+            let step = if backward { steps - 1 - step } else { step };
+            let given = &mut given[step * rows * gates..][..rows * gates];
+            match r_bias {
+                [] => own.fill(0.0),
+                bias => own.chunks_exact_mut(gates).for_each(|own| own.copy_from_slice(bias)),
+            }
+            multiply((rows, hidden, gates), state, (hidden, 1), weights.r, (1, hidden), &mut own);
+            match self.cell {
+                Cell::Plain => state.iter_mut().zip(given.iter()).zip(&own).for_each(|((h, x), r)| *h = tanh(x + r)),
+                Cell::Lstm => {
+                    for row in 0..rows {
+                        for at in 0..hidden {
+                            let gate = |gate: usize| given[row * gates + gate * hidden + at] + own[row * gates + gate * hidden + at];
+                            let (i, o, f, c) = (sigmoid(gate(0)), sigmoid(gate(1)), sigmoid(gate(2)), tanh(gate(3)));
+                            let cell = &mut memory[row * hidden + at];
+                            *cell = f * *cell + i * c;
+                            state[row * hidden + at] = o * tanh(*cell);
+                        }
+                    }
+                }
+                Cell::Gru(behind) => {
+                    for row in 0..rows {
+                        for at in 0..hidden {
+                            let gate =
+                                |gate: usize| sigmoid(given[row * gates + gate * hidden + at] + own[row * gates + gate * hidden + at]);
+                            let (update, open) = (gate(0), gate(1));
+                            given[row * gates + at] = update;
+                            reset[row * hidden + at] = if behind { open } else { open * state[row * hidden + at] };
+                        }
+                    }
+                    if !behind {
+                        // The reset state goes through the last gate's weights once more.
+                        let mut fresh = vec![0.0f32; rows * hidden];
+                        if !r_bias.is_empty() {
+                            fresh.chunks_exact_mut(hidden).for_each(|fresh| fresh.copy_from_slice(&r_bias[2 * hidden..]));
+                        }
+                        multiply((rows, hidden, hidden), &reset, (hidden, 1), &weights.r[2 * hidden * hidden..], (1, hidden), &mut fresh);
+                        for row in 0..rows {
+                            own[row * gates + 2 * hidden..][..hidden].copy_from_slice(&fresh[row * hidden..][..hidden]);
+                        }
+                    }
+                    for row in 0..rows {
+                        for at in 0..hidden {
+                            let share = if behind { reset[row * hidden + at] } else { 1.0 };
+                            let fresh = tanh(given[row * gates + 2 * hidden + at] + share * own[row * gates + 2 * hidden + at]);
+                            let update = given[row * gates + at];
+                            let h = &mut state[row * hidden + at];
+                            *h = (1.0 - update) * fresh + update * *h;
+                        }
+                    }
+                }
+            }
+            give(step, state);
+        }
+    }
+}
+
+pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
+    let (cell, usual): (Cell, &[&str]) = match name {
+        "LSTM" => (Cell::Lstm, &["Sigmoid", "Tanh", "Tanh"]),
+        "GRU" => (Cell::Gru(node.int("linear_before_reset", 0) != 0), &["Sigmoid", "Tanh"]),
+        "RNN" => (Cell::Plain, &["Tanh"]),
+        _ => return Ok(None),
+    };
+    let backward = match node.text("direction", "forward")? {
+        "forward" => vec![false],
+        "reverse" => vec![true],
+        "bidirectional" => vec![false, true],
+        other => return Err(node.refuse("direction", format_args!("is `{}`, which is not known", crate::names::shown(other)))),
+    };
+    let asked = node.texts("activations")?;
+    if !asked.is_empty() && asked.iter().zip(usual.iter().cycle()).any(|(asked, usual)| **asked != **usual) {
+        return Err(node.refuse("activations", "asks for other functions than the usual ones, which alone are served"));
+    }
+    if node.attribute("clip").is_some() || node.int("layout", 0) != 0 || node.int("input_forget", 0) != 0 || node.has_input(7) {
+        return Err(Error::invalid("clip, layout, input_forget and peepholes are not served"));
+    }
+    boxed(Recurrent { cell, backward }).map(Some)
 }

@@ -109,20 +109,6 @@ pub(crate) fn softmax(list: &mut [f32]) {
     }
 }
 
-/// The sum of products, in eight running sums.
-#[inline]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 8];
-    let (heads, tails) = (a.chunks_exact(8).zip(b.chunks_exact(8)), (a.chunks_exact(8).remainder(), b.chunks_exact(8).remainder()));
-    for (a, b) in heads {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    let rest: f32 = tails.0.iter().zip(tails.1).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
-}
-
 /// The squared distance, in eight running sums.
 #[inline]
 pub(crate) fn distance(a: &[f32], b: &[f32]) -> f32 {

@@ -1,7 +1,0 @@
-//! Placeholder.
-use super::super::node::Node;
-use super::super::ops::Op;
-use crate::error::Result;
-pub(super) fn parse(_: &str, _: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
-    Ok(None)
-}
