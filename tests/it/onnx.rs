@@ -120,7 +120,11 @@ fn refused(graph: &Graph, words: &str) {
 }
 
 fn answer(model: &dyn Model, columns: usize, rows: &[f32]) -> Result<Output> {
-    runtime::pipeline::run(&[runtime::pipeline::Step::model("graph", model)], [Tensor::new(columns, rows.to_vec()).unwrap().into()].into(), false)
+    runtime::pipeline::run(
+        &[runtime::pipeline::Step::model("graph", model)],
+        [Tensor::new(columns, rows.to_vec()).unwrap().into()].into(),
+        false,
+    )
 }
 
 /// `Y = X · W + b` over two columns, then a rectifier.

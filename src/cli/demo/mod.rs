@@ -1,12 +1,14 @@
 //! `rookery demo`: the whole walk on a temporary database, then it keeps serving.
 //!
-//! It starts the real server on a free port and speaks to it as any client would. Next: `city.rs`, the models.
+//! It starts the real server on a free port and speaks to it as any client would. Next: `housing.rs`, the models of the
+//! walk; `city.rs`, tree models of the same columns for tests and benchmarks.
 #![expect(clippy::indexing_slicing, reason = "reading a member of a JSON value never panics: an absent one is null")]
 
 pub mod city;
+mod housing;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -28,8 +30,6 @@ use crate::service::{Options, Service};
 
 const CITIES: [(&str, f32); 4] =
     [("NewYork_NY", 620_000.0), ("Chicago_IL", 340_000.0), ("Houston_TX", 280_000.0), ("LosAngeles_CA", 710_000.0)];
-/// One house: year, square feet, bedrooms, bathrooms, acres, garage, porch, deck.
-const HOUSE: &str = "1992,1659.5,3,2,0.87,2,0,1";
 /// What the caller may do: call one city's model.
 const CALLER_POLICY: &str = r#"{
   "Version": "2012-10-17",
@@ -99,7 +99,7 @@ impl Demo {
         });
         let (address, handle) = told.recv().map_err(Error::internal)??;
         let url = format!("http://{address}");
-        let walked = walk(&url, &password, &folder.0);
+        let walked = walk(&url, &password);
         if self.once || walked.is_err() {
             actix_web::rt::System::new().block_on(handle.stop(true));
         }
@@ -114,22 +114,31 @@ impl Demo {
     }
 }
 
-fn walk(url: &str, password: &str, folder: &Path) -> Result<()> {
+fn walk(url: &str, password: &str) -> Result<()> {
     let login = Server::new(url, "").call("POST", "/api/v1/login", Some(&json!({ "name": "admin", "password": password })))?;
     let token = login["token"].as_str().unwrap_or_default().to_owned();
     let admin = Server::new(url, &token);
 
-    output::line("Uploading four city models …");
+    output::line("Uploading the preprocessor and four city models …");
+    let upload = |path: &str, model: &[u8]| -> Result<()> {
+        let done = admin.send("PUT", &format!("/api/v1/models/{path}"), &[], Body::Bytes(model))?.good()?.json()?;
+        output::line(format_args!(
+            "  {path}  {} {}, {} columns, {} bytes in memory",
+            done["format"].as_str().unwrap_or_default(),
+            done["kind"].as_str().unwrap_or_default(),
+            done["features"],
+            done["memoryBytes"]
+        ));
+        Ok(())
+    };
+    upload("housing/preprocess.onnx", housing::PREPROCESS)?;
+    let preprocessor = housing::preprocessor()?;
     for (seed, (city, level)) in CITIES.iter().enumerate() {
-        let model = city::model(seed as u64, *level, 100, 6);
-        let done = admin
-            .send("PUT", &format!("/api/v1/models/housing/cities/{city}/model.json"), &[], Body::Bytes(model.as_bytes()))?
-            .good()?
-            .json()?;
-        output::line(format_args!("  housing/cities/{city}/model.json  {} bytes in memory", done["memoryBytes"]));
+        upload(&format!("housing/cities/{city}/model.tar.gz"), &housing::city(preprocessor.as_ref(), seed as u64, *level)?)?;
     }
-    admin.call("POST", "/api/v1/endpoints", Some(&json!({ "name": "housing", "stages": [{ "prefix": "housing/cities/" }] })))?;
-    output::line("Made endpoint `housing` over housing/cities/");
+    let stages = json!([{ "model": "housing/preprocess.onnx" }, { "prefix": "housing/cities/" }, { "postprocess": { "round": 2 } }]);
+    admin.call("POST", "/api/v1/endpoints", Some(&json!({ "name": "housing", "stages": stages })))?;
+    output::line("Made endpoint `housing`: preprocess.onnx, then the city's model, then rounding");
     admin.call("POST", "/api/v1/users", Some(&json!({ "name": "ana" })))?;
     admin.send("PUT", "/api/v1/users/ana/policies/one-city", &[], Body::Bytes(CALLER_POLICY.as_bytes()))?.good()?;
     let key = admin.call("POST", "/api/v1/keys", Some(&json!({ "user": "ana", "kind": "api" })))?;
@@ -138,10 +147,10 @@ fn walk(url: &str, password: &str, folder: &Path) -> Result<()> {
 
     let ana = Server::new(url, &key);
     let predict = |city: &str| -> Result<(Answer, f64)> {
-        let target = format!("{city}/model.json");
+        let target = format!("{city}/model.tar.gz");
         let started = Instant::now();
         let headers = [("content-type", "text/csv"), ("x-amzn-sagemaker-target-model", target.as_str())];
-        let answer = ana.send("POST", "/endpoints/housing/invocations", &headers, Body::Bytes(HOUSE.as_bytes()))?;
+        let answer = ana.send("POST", "/endpoints/housing/invocations", &headers, Body::Bytes(housing::HOUSE.as_bytes()))?;
         Ok((answer, started.elapsed().as_secs_f64() * 1000.0))
     };
     for kind in ["cold", "warm"] {
@@ -160,16 +169,18 @@ fn walk(url: &str, password: &str, folder: &Path) -> Result<()> {
         return Err(Error::new(Kind::Internal, "a caller reached a model that is not theirs"));
     }
 
-    let replaced = city::model(77, 655_000.0, 100, 6);
-    let path = folder.join("replaced.json");
-    fs::write(&path, &replaced).map_err(Error::internal)?;
-    admin.send("PUT", "/api/v1/models/housing/cities/NewYork_NY/model.json", &[], Body::Bytes(replaced.as_bytes()))?.good()?;
+    let replaced = housing::city(preprocessor.as_ref(), 77, 655_000.0)?;
+    admin.send("PUT", "/api/v1/models/housing/cities/NewYork_NY/model.tar.gz", &[], Body::Bytes(&replaced))?.good()?;
     let (answer, _) = predict("NewYork_NY")?;
     let answer = answer.good()?;
     output::line(format_args!(
         "replaced: {} by version {}\n",
         String::from_utf8_lossy(&answer.body),
-        answer.header("x-rookery-model-version").unwrap_or_default().get(..12).unwrap_or_default()
+        answer
+            .header("x-rookery-model-version")
+            .and_then(|versions| versions.split(", ").nth(1))
+            .and_then(|version| version.get(..12))
+            .unwrap_or_default()
     ));
 
     output::line(format_args!("Server    {url}   (console: {url}/ui/models)"));
@@ -177,10 +188,12 @@ fn walk(url: &str, password: &str, folder: &Path) -> Result<()> {
     output::line(format_args!("Caller    ana, API key {key}\n"));
     output::line("Try it:");
     output::line(format_args!(
-        "  curl -s {url}/endpoints/housing/invocations -H 'Authorization: Bearer {key}' -H 'Content-Type: text/csv' -H 'X-Amzn-SageMaker-Target-Model: NewYork_NY/model.json' -d '{HOUSE}'"
+        "  curl -s {url}/endpoints/housing/invocations -H 'Authorization: Bearer {key}' -H 'Content-Type: text/csv' -H 'X-Amzn-SageMaker-Target-Model: NewYork_NY/model.tar.gz' -d '{}'",
+        housing::HOUSE
     ));
     output::line(format_args!(
-        "  curl -s {url}/endpoints/housing/invocations -H 'Authorization: Bearer {key}' -H 'Content-Type: text/csv' -H 'X-Amzn-SageMaker-Target-Model: Chicago_IL/model.json' -d '{HOUSE}'"
+        "  curl -s {url}/endpoints/housing/invocations -H 'Authorization: Bearer {key}' -H 'Content-Type: text/csv' -H 'X-Amzn-SageMaker-Target-Model: Chicago_IL/model.tar.gz' -d '{}'",
+        housing::HOUSE
     ));
     output::line(format_args!("  curl -s {url}/api/v1/models -H 'Authorization: Bearer {token}'"));
     Ok(())
