@@ -347,7 +347,7 @@ mod tests {
         fn branch(&self, node: u32) -> Option<Branch> {
             let level = (node + 1).ilog2();
             // One branch in eight was never taken in training.
-            let share = if mix(u64::from(node) + 7) % 8 == 0 { 0.0 } else { unit(u64::from(node)) };
+            let share = if mix(u64::from(node) + 7).is_multiple_of(8) { 0.0 } else { unit(u64::from(node)) };
             let feature = (mix(u64::from(node) + 99) % u64::from(self.features)) as u32;
             let (left, right) = (2 * node + 1, 2 * node + 2);
             (level < self.depth).then_some(Branch { feature, left, right, left_share: share, right_share: 1.0 - share })
@@ -403,7 +403,7 @@ mod tests {
             2 * self.0 as usize + 1
         }
         fn branch(&self, node: u32) -> Option<Branch> {
-            let inner = node % 2 == 0 && node < 2 * self.0;
+            let inner = node.is_multiple_of(2) && node < 2 * self.0;
             inner.then_some(Branch { feature: node / 2, left: node + 1, right: node + 2, left_share: 0.01, right_share: 0.99 })
         }
         fn goes_left(&self, _: u32, row: &[f32]) -> bool {

@@ -149,7 +149,13 @@ fn name(bytes: &mut Bytes<'_>, what: &str) -> Result<String> {
 fn forest(bytes: &mut Bytes<'_>, release: (i32, i32)) -> Result<(Trees, bool)> {
     let head = bytes.take(FOREST_HEAD, "the booster's head")?;
     let total = count(head, 0, "trees")?;
-    let mut trees = Vec::with_capacity(total.min(bytes.rest.len() / (TREE_HEAD + NODE + STATISTICS)));
+    if total > bytes.rest.len() / (TREE_HEAD + NODE + STATISTICS) {
+        return Err(Error::invalid(format!(
+            "the binary XGBoost model is cut off: {total} trees do not fit the {} bytes left",
+            bytes.rest.len()
+        )));
+    }
+    let mut trees = Vec::with_capacity(total);
     for index in 0..total {
         trees.push(tree(bytes, release).map_err(|error| error.within(format_args!("tree {index}")))?);
     }

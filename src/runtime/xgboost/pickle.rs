@@ -7,8 +7,6 @@
 
 mod machine;
 
-use std::borrow::Cow;
-
 use self::machine::{Place, Value, Values};
 use super::document::{Best, Learner};
 use super::read_learner;
@@ -109,7 +107,7 @@ fn from_handle(handle: &[u8]) -> Result<Learner> {
 }
 
 /// Latin-1 text as the bytes it stands for.
-fn latin1(text: &Cow<'_, str>) -> Result<Vec<u8>> {
+fn latin1(text: &str) -> Result<Vec<u8>> {
     text.chars()
         .map(|character| u8::try_from(u32::from(character)))
         .collect::<std::result::Result<_, _>>()
