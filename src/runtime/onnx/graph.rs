@@ -120,10 +120,9 @@ impl Inputs<'_, '_> {
         if self.ends.contains(&id)
             && self.ids.iter().filter(|&&other| other == id).count() == 1
             && let Some(slot) = self.slots.get_mut((id as usize).wrapping_sub(self.constants.len()))
-            && let Slot::Owned(value) = slot
+            && matches!(slot, Slot::Owned(_))
+            && let Slot::Owned(value) = std::mem::take(slot)
         {
-            let value = std::mem::replace(value, Value::new(Shape::new(), vec![false]));
-            *slot = Slot::Empty;
             self.meter.live.set(self.meter.live.get().saturating_sub(value.data.len()));
             return Ok(value);
         }
@@ -148,6 +147,7 @@ impl Plan {
         let before = meter.live.get();
         let first = self.constants.len();
         for step in &self.steps {
+            meter.work(64)?;
             let mut inputs = Inputs { constants: &self.constants, slots: &mut slots, ids: &step.inputs, ends: &step.ends, meter };
             let values = step.op.run(&mut inputs).map_err(|error| error.within(&step.place))?;
             for &id in &step.ends {
@@ -283,7 +283,7 @@ impl Planner<'_> {
         }
         let inputs = slots;
         let order = order(graph, &names)?;
-        let mut steps: Vec<(Step, SmallVec<[Option<Source>; 4]>, SmallVec<[Option<Source>; 2]>)> = Vec::with_capacity(order.len());
+        let mut steps: Drafts = Vec::with_capacity(order.len());
         for (node, captured) in order {
             let wrap = |error: Error| error.within(place(node));
             let find = |name: &str| if name.is_empty() { None } else { names.get(name).copied() };
@@ -441,7 +441,9 @@ fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap
     Ok(ordered)
 }
 
-type Drafts = Vec<(Step, SmallVec<[Option<Source>; 4]>, SmallVec<[Option<Source>; 2]>)>;
+/// Steps with where they read from and what they make, before arrays are numbered.
+type Drafts = Vec<Draft>;
+type Draft = (Step, SmallVec<[Option<Source>; 4]>, SmallVec<[Option<Source>; 2]>);
 
 /// Numbers every array and says which steps are the last to read one.
 fn settle(constants: Vec<Value>, slots: usize, inputs: usize, drafts: Drafts, outputs: &[Source]) -> Plan {
@@ -472,10 +474,8 @@ fn settle(constants: Vec<Value>, slots: usize, inputs: usize, drafts: Drafts, ou
             *kept = Some(0);
         }
     }
-    let mut next = 0;
-    for kept in kept.iter_mut().flatten() {
+    for (next, kept) in (0..NONE).zip(kept.iter_mut().flatten()) {
         *kept = next;
-        next += 1;
     }
     let constants: Vec<Value> = constants.into_iter().zip(&kept).filter_map(|(value, kept)| kept.map(|_| value)).collect();
     let count = constants.len();

@@ -207,7 +207,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let loaded = read(&mut prepared.as_slice(), prepared.len() as u64)?;
     let kind = match (&loaded.roles, trees) {
         (roles, _) if roles.contains(&Role::Labels) => "classifier",
-        (roles, _) if roles.iter().any(|role| *role == Role::Scores { list: false }) => "regressor",
+        (roles, _) if roles.contains(&Role::Scores { list: false }) => "regressor",
         _ => "transformer",
     };
     let summary = Summary {
@@ -387,7 +387,7 @@ impl Onnx {
 /// Labels are whole numbers or text of one column before scores of numbers; what is left goes by its name.
 fn roles(graph: &proto::Graph, elements: &[Option<i32>], columns: &[usize]) -> Vec<Role> {
     // A map or sequence, which has no element type, is what scores by label become.
-    let is_label = |at: usize| matches!(elements.get(at), Some(Some(7 | 8 | 6 | 9))) && columns.get(at) == Some(&1);
+    let is_label = |at: usize| matches!(elements.get(at), Some(Some(6..=9))) && columns.get(at) == Some(&1);
     let is_number = |at: usize| matches!(elements.get(at), Some(None | Some(1 | 11 | 0)));
     let scores = (0..columns.len()).find(|&at| is_number(at));
     let labels = scores.and_then(|_| (0..columns.len()).find(|&at| is_label(at)));

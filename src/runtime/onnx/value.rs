@@ -18,8 +18,9 @@ pub(crate) type Ints = SmallVec<[i64; 6]>;
 
 /// The most axes an array may have.
 pub(crate) const RANK_MAX: usize = 8;
-/// The most steps one request may take, about a minute of plain arithmetic.
-const WORK_MAX: u64 = 1 << 37;
+/// The most steps one request may take, at worst about a minute, and those of a graph's trial row.
+const WORK_MAX: u64 = 1 << 36;
+const TRIAL_MAX: u64 = 1 << 33;
 
 /// Numbers or text, owned.
 #[derive(Debug, Clone, PartialEq)]
@@ -383,12 +384,16 @@ impl Meter {
     pub(crate) fn work(&self, steps: u64) -> Result<()> {
         let work = self.work.get().saturating_add(steps);
         self.work.set(work);
-        if work > WORK_MAX { Err(too_large()) } else { Ok(()) }
+        if work > if self.trial { TRIAL_MAX } else { WORK_MAX } { Err(too_much()) } else { Ok(()) }
     }
 }
 
 fn too_large() -> Error {
     Error::new(Kind::TooLarge, "an array on the way would hold too many values; send fewer rows")
+}
+
+fn too_much() -> Error {
+    Error::new(Kind::TooLarge, "the graph takes too many steps for one answer; send fewer rows")
 }
 
 /// How far apart neighbours along each axis lie in row-major order.
@@ -397,7 +402,7 @@ pub(crate) fn strides(shape: &[usize]) -> Shape {
     let mut step = 1;
     for (stride, &side) in strides.iter_mut().zip(shape).rev() {
         *stride = step;
-        step *= side;
+        step = step.saturating_mul(side);
     }
     strides
 }

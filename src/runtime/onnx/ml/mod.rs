@@ -138,7 +138,7 @@ fn softmax_zero(row: &mut [f32]) {
 fn probit(x: f32) -> f32 {
     let y = 2.0 * x - 1.0;
     let log = ((1.0 - y) * (1.0 + y)).ln();
-    let half = 2.0 / (3.141_59 * 0.147) + 0.5 * log;
+    let half = 2.0 / (std::f32::consts::PI * 0.147) + 0.5 * log;
     let root = (half * half - log / 0.147).sqrt();
     std::f32::consts::SQRT_2 * (root - half).sqrt() * if y < 0.0 { -1.0 } else { 1.0 }
 }

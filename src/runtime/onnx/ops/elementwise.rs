@@ -379,7 +379,7 @@ macro_rules! float_unary {
             Unary::HardSigmoid(alpha, beta) => map!(|x: $type| (<$type>::from(alpha) * x + <$type>::from(beta)).clamp(0.0, 1.0)),
             Unary::HardSwish => map!(|x: $type| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
             Unary::Gelu => map!(|x: $type| 0.5 * x * (1.0 + vector::erf(f64::from(x) * std::f64::consts::FRAC_1_SQRT_2) as $type)),
-            Unary::GeluTanh => map!(|x: $type| 0.5 * x * (1.0 + tanh(0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)))),
+            Unary::GeluTanh => map!(|x: $type| 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))),
             Unary::Swish(alpha) => map!(|x: $type| x * sigmoid(<$type>::from(alpha) * x)),
             Unary::Mish => map!(|x: $type| x * tanh(if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() })),
         }

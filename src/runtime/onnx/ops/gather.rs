@@ -58,7 +58,10 @@ impl Op for GatherElements {
         }
         inputs.meter.size(picks.shape)?;
         let places = elements(&picks.ints()?, picks.shape, x.shape, at)?;
-        one(Value { data: same!(x.data, list => places.iter().map(|&place| list[place].clone()).collect()), shape: picks.shape.into() })
+        one(Value {
+            data: same!(x.data, list => places.iter().filter_map(|&place| list.get(place).cloned()).collect()),
+            shape: picks.shape.into(),
+        })
     }
 }
 

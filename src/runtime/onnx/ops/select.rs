@@ -211,7 +211,7 @@ impl Op for OneHot {
                 }
             }
         }
-        one(Value { shape, data: same!(pair.data, list => hot.iter().map(|&hot| list[usize::from(hot)].clone()).collect()) })
+        one(Value { shape, data: same!(pair.data, list => hot.iter().filter_map(|&hot| list.get(usize::from(hot)).cloned()).collect()) })
     }
 }
 

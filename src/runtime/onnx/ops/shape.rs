@@ -393,7 +393,7 @@ impl Op for Tile {
         let (own, out) = (strides(x.shape), strides(&shape));
         let from =
             |at: usize| (0..shape.len()).map(|axis| at / out[axis] % shape[axis].max(1) % x.shape[axis].max(1) * own[axis]).sum::<usize>();
-        one(Value { data: same!(x.data, list => (0..size).map(|at| list[from(at)].clone()).collect()), shape })
+        one(Value { data: same!(x.data, list => (0..size).filter_map(|at| list.get(from(at)).cloned()).collect()), shape })
     }
 }
 
@@ -482,7 +482,7 @@ impl Op for ConstantOfShape {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let shape: Shape = inputs.get(0)?.ints()?.iter().map(|&number| side(number)).collect::<Result<_>>()?;
         let size = inputs.meter.size(&shape)?;
-        one(Value { data: same!(self.0.data.view(), list => vec![list[0].clone(); size]), shape })
+        one(Value { data: same!(self.0.data.view(), list => list.iter().cycle().take(size).cloned().collect()), shape })
     }
 }
 

@@ -51,10 +51,10 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let size = x.abs();
     let square = x * x;
     let mut sum = -5.704_988_7e-3;
-    sum = sum * square + 2.063_908_9e-2;
+    sum = sum * square + 2.063_909e-2;
     sum = sum * square + -5.373_971e-2;
     sum = sum * square + 1.333_144_2e-1;
-    sum = sum * square + -3.333_328_2e-1;
+    sum = sum * square + -3.333_328e-1;
     let near = sum * square * x + x;
     let bounded = if size > 44.0 { 44.0 } else { size };
     let far = (1.0 - 2.0 / (exp(2.0 * bounded) + 1.0)).copysign(x);
