@@ -31,6 +31,8 @@ ROOKERY = sys.argv[1]
 ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 CANCELLING = {"svr", "svr-poly", "one-class-svm"}
+# Converted, but refused by name: graphs that call functions of their own.
+NOT_SERVED = {"knn-imputer": "of domain `local_domain` is not served"}
 weaker = {"near zero": set(), "of the column's largest": set()}
 current = ""
 
@@ -168,6 +170,16 @@ with tempfile.TemporaryDirectory() as folder:
                 except Exception as error:  # noqa: BLE001
                     refused.append(f"{name}: onnxruntime: {str(error)[:120]!r}")
                     continue
+                if name in NOT_SERVED:
+                    try:
+                        server.run("model", "put", f"graphs/{name}", str(path))
+                        problem = "is served now; take it out of NOT_SERVED"
+                    except RuntimeError as error:
+                        problem = None if NOT_SERVED[name] in str(error) else str(error)
+                    if problem is None:
+                        print(f"not served {name}: it {NOT_SERVED[name]}", flush=True)
+                        continue
+                    raise RuntimeError(problem)
                 server.run("model", "put", f"graphs/{name}", str(path))
                 few = {key: value[:1] for key, value in feeds.items()} if name not in CANCELLING else feeds
                 problem = differs(server.invoke(name, as_csv(feeds), "text/csv"), *wanted)

@@ -329,7 +329,7 @@ fn bombs_are_refused_before_they_take_memory() {
     let file = Wire::default().int(1, 8).put(8, Wire::default().int(2, 15)).put(7, inner).0;
     assert!(read(&file).unwrap_err().message().contains("deeper"));
     // An array far larger than its file: known while planning, and asked for by each request.
-    let shape: Vec<u8> = [1i64 << 20, 1 << 20].iter().flat_map(|side| side.to_le_bytes()).collect();
+    let shape: Vec<u8> = [1i64 << 30, 2].iter().flat_map(|side| side.to_le_bytes()).collect();
     let mut graph = dense();
     graph.weights.push(Wire::default().int(1, 2).int(2, 7).bytes(8, "huge").bytes(9, shape));
     graph.nodes =
