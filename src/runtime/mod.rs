@@ -240,7 +240,7 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost models, LightGBM models saved as text, ONNX models, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
+    let takes = "Rookery takes XGBoost and LightGBM models saved with `save_model`, pickled Boosters, ONNX models, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),

@@ -283,7 +283,7 @@ fn damaged_and_empty_files_are_refused() {
         ("gzip of nothing", gz(b""), &["the file is empty"]),
         ("one byte", b"{".to_vec(), &["not a known model format"]),
         ("text", b"hello, model".to_vec(), &["the file is not a known model format", "save_model", ".tar.gz"]),
-        ("a pickle", b"\x80\x04\x95\x00".to_vec(), &["not a known model format"]),
+        ("a pickle", b"\x80\x04\x95\x00".to_vec(), &["the pickle is damaged"]),
         ("gzip of gzip", gz(&gz(&model())), &["not a known model format"]),
         ("a wrong gzip checksum", with(end - 8, 1), &["the archive is damaged"]),
         ("a wrong gzip length", with(end - 4, 1), &["the archive is damaged"]),

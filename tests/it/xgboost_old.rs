@@ -256,7 +256,10 @@ fn several_models_in_one_archive_answer_as_one() {
         let model = loaded(&prepared);
         assert_eq!(model.weight(), prepared.summary.weight);
         let output = model.predict(&[Tensor::new(4, values).unwrap().into()]).unwrap();
-        (output.scores.f32s().unwrap().values().to_vec(), output.labels.map(|labels| labels.f32s().unwrap().values().to_vec()))
+        (
+            output.scores.f32s().unwrap().values().to_vec(),
+            output.labels.map(|labels| labels.to(ValueKind::F32).unwrap().f32s().unwrap().values().to_vec()),
+        )
     };
     let values: Vec<f32> = (0..40).map(|at| (at * 37 % 17) as f32 - 8.0).collect();
     // Means, of a binary file, a pickle and a hidden file that is none of them.

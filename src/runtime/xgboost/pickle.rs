@@ -3,7 +3,7 @@
 //! A pickle is a program. This reader knows the opcodes that describe data, and turns "call this" into a value for the
 //! few names a Booster's pickle holds; every other name and opcode is refused by its name. All values lie in one list
 //! and refer to each other by place, so nothing here recurses, and the number of steps bounds all that is kept. Texts
-//! stay where they are in the input until the one that holds the model is decoded. Next: `machine.rs`, the opcodes.
+//! stay where they are in the input until the one that holds the model is decoded. Next: `pickle/machine.rs`, the opcodes.
 
 mod machine;
 

@@ -1,6 +1,6 @@
 //! From one type to another, as C++ converts numbers and prints them.
 //!
-//! Next: `value.rs` for the types.
+//! Next: `../value.rs` for the types.
 
 use super::super::graph::Inputs;
 use super::super::node::Node;
