@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rookery::artifact::{Artifact, Limits};
 use rookery::error::Result;
 use rookery::runtime::{self, Model, Prepared};
-use rookery::tensor::Tensor;
+use rookery::tensor::{Tensor, ValueKind};
 use serde_json::Value as Json;
 
 use crate::xgboost::numbers;
