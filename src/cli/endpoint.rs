@@ -4,6 +4,7 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use serde_json::{Value, json};
 
@@ -186,7 +187,7 @@ pub(super) struct Invoke {
     #[arg(long, env = "ROOKERY_ACCEPT", default_value = "application/json")]
     accept: String,
     /// Say beside each answer what every column adds to it (tree models).
-    #[arg(long, env = "ROOKERY_EXPLAIN")]
+    #[arg(long, env = "ROOKERY_EXPLAIN", value_parser = FalseyValueParser::new())]
     explain: bool,
     #[command(flatten)]
     server: Server,
