@@ -13,15 +13,13 @@ use bytemuck::{Pod, Zeroable};
 
 pub use build::{Builder, Linear, Missing, Split, TreeNode};
 
-use super::shap::{self, Path, Visit};
+use super::shap::{self, Branch, Explain, Root};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::prepared::{Reader, Writer};
 use crate::tensor::Tensor;
 
 /// The most columns: a node has 24 bits for its feature.
 pub const FEATURES_MAX: usize = 1 << 24;
-/// The deepest tree whose answers are explained: the work for a row grows with the square of the depth.
-const EXPLAINED_DEPTH_MAX: u32 = 1024;
 
 /// One node, 16 bytes. A leaf points at itself with no step, so a walk may go on past it.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -32,20 +30,21 @@ struct Node {
     threshold: f64,
     /// The left child; the right one is next to it.
     left: u32,
-    /// The feature above eight bits of flags.
+    /// The feature above eight bits of flags. The two highest of these stand so that, with the feature, they are the
+    /// place of a value in a row where each stands several times, see `walk.rs`.
     word: u32,
 }
 
 /// Has children.
 const SPLIT: u32 = 1;
-/// A missing value goes left.
-const MISSING_LEFT: u32 = 2;
 /// Members of a category set go left, all else right.
-const CATEGORICAL: u32 = 4;
-/// Zero counts as missing.
-const ZERO_MISSING: u32 = 8;
+const CATEGORICAL: u32 = 2;
 /// A leaf that holds a linear function.
-const LINEAR: u32 = 16;
+const LINEAR: u32 = 4;
+/// Zero counts as missing.
+const ZERO_MISSING: u32 = 1 << 6;
+/// A missing value goes left.
+const MISSING_LEFT: u32 = 1 << 7;
 
 /// Numbers as near to zero as this are zero: `1e-35` as a 32-bit number, the library's constant.
 const ZERO: f64 = 1e-35_f32 as f64;
@@ -224,10 +223,8 @@ impl Ensemble {
     /// the mean of the training rows. They sum to what [`Ensemble::add_to`] adds.
     ///
     /// # Errors
-    /// [`Kind::Validation`] when there are linear leaves, no row counts, or a tree too deep;
-    /// [`Kind::Internal`] as [`Ensemble::add_to`].
+    /// [`Kind::Validation`] when there are linear leaves or no row counts; [`Kind::Internal`] as [`Ensemble::add_to`].
     pub fn explain(&self, input: &Tensor<f64>) -> Result<Vec<f64>> {
-        let width = self.groups * (self.features + 1);
         let Arrays { nodes, trees, linear, covers, .. } = &self.arrays;
         if input.columns() != self.features {
             return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
@@ -240,51 +237,11 @@ impl Ensemble {
                 "the model's file does not count the training rows of its leaves, so it cannot explain its answers",
             ));
         }
-        if trees.iter().any(|tree| tree.depth > EXPLAINED_DEPTH_MAX) {
-            return Err(Error::invalid(format!("a tree is deeper than {EXPLAINED_DEPTH_MAX} levels; its answers cannot be explained")));
-        }
-        let covers = self.covers();
-        let leaf = |node: u32| nodes.get(node as usize).map_or(0.0, |node| node.threshold);
-        let cover = |node: u32| covers.get(node as usize).copied().unwrap_or_default();
-        let mut out = vec![0.0; input.rows() * width];
-        let mut path = Path::default();
-        for tree in trees {
-            let start = tree.group as usize * (self.features + 1);
-            let expected = self.expected(*tree, cover);
-            for (row, out) in input.iter().zip(out.chunks_exact_mut(width)) {
-                let Some((out, bias)) = out.get_mut(start..=start + self.features).and_then(<[f64]>::split_last_mut).map(|(b, o)| (o, b))
-                else {
-                    continue;
-                };
-                *bias += expected;
-                let visit = |at: u32| match nodes.get(at as usize) {
-                    Some(node) if node.is(SPLIT) => {
-                        let right = self.goes_right(node, row.get(node.feature()).copied().unwrap_or(f64::NAN));
-                        let (hot, cold) = (node.left + u32::from(right), node.left + u32::from(!right));
-                        Visit::Split { hot, cold, feature: node.word >> 8 }
-                    }
-                    _ => Visit::Leaf(leaf(at)),
-                };
-                shap::add(tree.root, &visit, &cover, &mut path, out);
-            }
-        }
+        let roots: Vec<Root> = trees.iter().map(|tree| Root { node: tree.root, depth: tree.depth, group: tree.group }).collect();
+        let mut out = vec![0.0; input.rows() * self.groups * (self.features + 1)];
+        let counted = Counted { ensemble: self, covers: self.covers() };
+        shap::add(&counted, &roots, input.values(), self.features, self.groups, &mut out)?;
         Ok(out)
-    }
-
-    /// The mean of a tree's leaves, weighed by their training rows.
-    fn expected(&self, tree: Tree, cover: impl Fn(u32) -> f64) -> f64 {
-        let (mut sum, mut level) = (0.0, vec![tree.root]);
-        let total = cover(tree.root);
-        while let Some(at) = level.pop() {
-            match self.arrays.nodes.get(at as usize) {
-                Some(node) if node.is(SPLIT) => level.extend([node.left + 1, node.left]),
-                // A tree of one leaf may count no rows.
-                Some(node) if at == tree.root => sum = node.threshold,
-                Some(node) => sum += cover(at) / total * node.threshold,
-                None => {}
-            }
-        }
-        sum
     }
 
     /// Training rows per node.
@@ -309,8 +266,41 @@ impl Ensemble {
         }
         counts
     }
+}
 
-    fn goes_right(&self, node: &Node, x: f64) -> bool {
-        walk::step::<true, true, true>(node, x, &self.arrays.categories) != node.left
+/// An ensemble with the training rows of each node, which are laid out for as long as something is explained.
+struct Counted<'a> {
+    ensemble: &'a Ensemble,
+    covers: Vec<f64>,
+}
+
+impl Counted<'_> {
+    fn split(&self, node: u32) -> Option<&Node> {
+        self.ensemble.arrays.nodes.get(node as usize).filter(|node| node.is(SPLIT))
+    }
+}
+
+impl Explain for Counted<'_> {
+    type Value = f64;
+
+    fn nodes(&self) -> usize {
+        self.ensemble.arrays.nodes.len()
+    }
+
+    fn branch(&self, node: u32) -> Option<Branch> {
+        let split = self.split(node)?;
+        let (feature, left, right) = (split.word >> 8, split.left, split.left + 1);
+        let cover = |node: u32| self.covers.get(node as usize).copied().unwrap_or_default();
+        Some(Branch { feature, left, right, left_share: cover(left) / cover(node), right_share: cover(right) / cover(node) })
+    }
+
+    fn goes_left(&self, node: u32, row: &[f64]) -> bool {
+        let Some(split) = self.split(node) else { return false };
+        let value = row.get(split.feature()).copied().unwrap_or(f64::NAN);
+        walk::step::<true>(split, walk::seen(split, value), &self.ensemble.arrays.categories) == split.left
+    }
+
+    fn leaf(&self, node: u32, _: u32) -> f64 {
+        self.ensemble.arrays.nodes.get(node as usize).map_or(0.0, |leaf| leaf.threshold)
     }
 }
