@@ -311,6 +311,38 @@ mod tests {
     }
 
     #[test]
+    fn rows_too_wide_to_be_spread_out_are_answered_alike() {
+        let features = 40_000u32;
+        let mut builder = Builder::new(features as usize, 1);
+        let kinds: Vec<_> =
+            [Missing::Never, Missing::Zero, Missing::Nan].into_iter().flat_map(|missing| [(missing, false), (missing, true)]).collect();
+        for (&(missing, missing_left), feature) in kinds.iter().zip((0..features).step_by(6_000)) {
+            let split = |number| match number {
+                0 => TreeNode::Split {
+                    feature,
+                    split: Split::UpTo { threshold: 0.5, missing, missing_left },
+                    left: 1,
+                    right: 2,
+                    cover: None,
+                },
+                1 => leaf(f64::from(feature) + 1.0),
+                _ => leaf(0.0),
+            };
+            builder.tree(0, 3, |number| Ok(split(number))).unwrap();
+        }
+        let ensemble = builder.finish().unwrap();
+        let values = [f64::NAN, 0.0, 1e-36, 0.5, 0.6, -3.0, 1e300, -1e300, 0.1];
+        let rows: Vec<f64> = values.iter().flat_map(|&x| vec![x; features as usize]).collect();
+        let mut found = vec![0.0; values.len()];
+        ensemble.add_to(&Tensor::new(features as usize, rows).unwrap(), &mut found).unwrap();
+        for (&x, &found) in values.iter().zip(&found) {
+            let left = kinds.iter().zip((0..features).step_by(6_000)).filter(|((missing, side), _)| goes_left(x, 0.5, *missing, *side));
+            let wanted: f64 = left.map(|(_, feature)| f64::from(feature) + 1.0).sum();
+            assert_eq!(found, wanted, "{x:e}");
+        }
+    }
+
+    #[test]
     fn trees_that_are_no_trees_are_refused_by_node() {
         let refuse = |count: usize, make: &dyn Fn(u32) -> TreeNode<'static>| {
             let error = Builder::new(1, 1).tree(0, count, |number| Ok(make(number))).unwrap_err();

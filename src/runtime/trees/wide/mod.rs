@@ -30,20 +30,21 @@ struct Node {
     threshold: f64,
     /// The left child; the right one is next to it.
     left: u32,
-    /// The feature above eight bits of flags.
+    /// The feature above eight bits of flags. The two highest of these stand so that, with the feature, they are the
+    /// place of a value in a row where each stands several times, see `walk.rs`.
     word: u32,
 }
 
 /// Has children.
 const SPLIT: u32 = 1;
-/// A missing value goes left.
-const MISSING_LEFT: u32 = 2;
 /// Members of a category set go left, all else right.
-const CATEGORICAL: u32 = 4;
-/// Zero counts as missing.
-const ZERO_MISSING: u32 = 8;
+const CATEGORICAL: u32 = 2;
 /// A leaf that holds a linear function.
-const LINEAR: u32 = 16;
+const LINEAR: u32 = 4;
+/// Zero counts as missing.
+const ZERO_MISSING: u32 = 1 << 6;
+/// A missing value goes left.
+const MISSING_LEFT: u32 = 1 << 7;
 
 /// Numbers as near to zero as this are zero: `1e-35` as a 32-bit number, the library's constant.
 const ZERO: f64 = 1e-35_f32 as f64;
@@ -222,10 +223,8 @@ impl Ensemble {
     /// the mean of the training rows. They sum to what [`Ensemble::add_to`] adds.
     ///
     /// # Errors
-    /// [`Kind::Validation`] when there are linear leaves or no row counts;
-    /// [`Kind::Internal`] as [`Ensemble::add_to`].
+    /// [`Kind::Validation`] when there are linear leaves or no row counts; [`Kind::Internal`] as [`Ensemble::add_to`].
     pub fn explain(&self, input: &Tensor<f64>) -> Result<Vec<f64>> {
-        let width = self.groups * (self.features + 1);
         let Arrays { nodes, trees, linear, covers, .. } = &self.arrays;
         if input.columns() != self.features {
             return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
@@ -238,10 +237,10 @@ impl Ensemble {
                 "the model's file does not count the training rows of its leaves, so it cannot explain its answers",
             ));
         }
-        let explained = Explained { ensemble: self, covers: self.covers() };
         let roots: Vec<Root> = trees.iter().map(|tree| Root { node: tree.root, depth: tree.depth, group: tree.group }).collect();
-        let mut out = vec![0.0; input.rows() * width];
-        shap::add(&explained, &roots, input.values(), self.features, self.groups, &mut out)?;
+        let mut out = vec![0.0; input.rows() * self.groups * (self.features + 1)];
+        let counted = Counted { ensemble: self, covers: self.covers() };
+        shap::add(&counted, &roots, input.values(), self.features, self.groups, &mut out)?;
         Ok(out)
     }
 
@@ -269,25 +268,19 @@ impl Ensemble {
     }
 }
 
-/// An ensemble with the training rows of every node.
-struct Explained<'a> {
+/// An ensemble with the training rows of each node, which are laid out for as long as something is explained.
+struct Counted<'a> {
     ensemble: &'a Ensemble,
     covers: Vec<f64>,
 }
 
-impl Explained<'_> {
-    fn node(&self, node: u32) -> Option<&Node> {
-        self.ensemble.arrays.nodes.get(node as usize)
-    }
-
-    /// The share of its parent's rows that came to `node`; none where the parent had none.
-    fn share(&self, node: u32, parent: u32) -> f64 {
-        let cover = |node: u32| self.covers.get(node as usize).copied().unwrap_or_default();
-        if cover(parent) > 0.0 { cover(node) / cover(parent) } else { 0.0 }
+impl Counted<'_> {
+    fn split(&self, node: u32) -> Option<&Node> {
+        self.ensemble.arrays.nodes.get(node as usize).filter(|node| node.is(SPLIT))
     }
 }
 
-impl Explain for Explained<'_> {
+impl Explain for Counted<'_> {
     type Value = f64;
 
     fn nodes(&self) -> usize {
@@ -295,18 +288,19 @@ impl Explain for Explained<'_> {
     }
 
     fn branch(&self, node: u32) -> Option<Branch> {
-        let Node { left, word, .. } = *self.node(node).filter(|node| node.is(SPLIT))?;
-        let (left_share, right_share) = (self.share(left, node), self.share(left + 1, node));
-        Some(Branch { feature: word >> 8, left, right: left + 1, left_share, right_share })
+        let split = self.split(node)?;
+        let (feature, left, right) = (split.word >> 8, split.left, split.left + 1);
+        let cover = |node: u32| self.covers.get(node as usize).copied().unwrap_or_default();
+        Some(Branch { feature, left, right, left_share: cover(left) / cover(node), right_share: cover(right) / cover(node) })
     }
 
     fn goes_left(&self, node: u32, row: &[f64]) -> bool {
-        let Some(node) = self.node(node) else { return false };
-        let value = row.get(node.feature()).copied().unwrap_or(f64::NAN);
-        walk::step::<true, true, true>(node, value, &self.ensemble.arrays.categories) == node.left
+        let Some(split) = self.split(node) else { return false };
+        let value = row.get(split.feature()).copied().unwrap_or(f64::NAN);
+        walk::step::<true>(split, walk::seen(split, value), &self.ensemble.arrays.categories) == split.left
     }
 
-    fn leaf(&self, node: u32, _group: u32) -> f64 {
-        self.node(node).map_or(0.0, |node| node.threshold)
+    fn leaf(&self, node: u32, _: u32) -> f64 {
+        self.ensemble.arrays.nodes.get(node as usize).map_or(0.0, |leaf| leaf.threshold)
     }
 }

@@ -1,10 +1,12 @@
 //! The inner loop in 64-bit numbers: rows or trees in lock-step, without branches on what is compared.
 //!
-//! Eight rows walk one tree together (or, for few rows, eight trees one row together), so that their loads overlap;
-//! sums are then added in tree order. Trees grown leaf by leaf are lopsided, so a group stops as soon as none of its
-//! walks moved. The unchecked indexing rests on what `Ensemble::checked` proved when the ensemble was made:
-//! `feature < features`, `left + 1 < nodes` for splits, `left < nodes` for leaves, roots inside. Must not know anything
-//! else.
+//! What is missing costs the loop nothing: a row that may hold such values is first spread out, each value standing once
+//! for every kind of node that may look at it, as itself or, where it is missing there, as an infinity that falls on the
+//! side that missing values go to; a node's word holds the place. Eight rows walk one tree together (or, for few rows,
+//! eight trees one row together), so that their loads overlap; sums are then added in tree order. Trees grown leaf by
+//! leaf are lopsided, so a group stops as soon as none of its walks moved. The unchecked indexing rests on what
+//! `Ensemble::checked` proved when the ensemble was made: `feature < features`, `left + 1 < nodes` for splits,
+//! `left < nodes` for leaves, roots inside. Must not know anything else.
 #![expect(unsafe_code, reason = "bounds were proven for the whole ensemble once, by Ensemble::checked")]
 #![expect(clippy::indexing_slicing, clippy::needless_range_loop, reason = "arrays of a fixed size indexed by their own lane counter")]
 
@@ -16,57 +18,124 @@ const LANES: usize = 8;
 const BLOCK: usize = 64;
 /// Levels between two looks at whether all walks have ended.
 const STRIDE: u32 = 2;
+/// The most values that rows are spread out into, 8 MiB of them.
+const SPREAD_MAX: usize = 1 << 20;
+
+/// Values stand once: nothing is missing.
+const ONCE: u32 = 0;
+/// Values stand twice: for nodes that send missing values right, then left.
+const TWICE: u32 = 1;
+/// Each of the two stands twice again: as above, then for nodes where zero is missing too.
+const FOURFOLD: u32 = 2;
+/// Values stand once and are judged at each node: rows too wide to be spread out.
+const JUDGED: u32 = 3;
 
 /// Adds every tree's leaf for every row to `out`. The caller checked: `values` is whole rows of `features` columns and
 /// `out` is as many rows of `groups`.
 pub(super) fn add(ensemble: &Ensemble, values: &[f64], out: &mut [f64]) {
-    let missing = values.iter().any(|value| value.is_nan());
-    let categorical = !ensemble.arrays.categories.is_empty();
-    match (categorical, missing, ensemble.zero_missing) {
-        (true, _, _) => blocks::<true, true, true>(ensemble, values, out),
-        (false, _, true) => blocks::<false, true, true>(ensemble, values, out),
-        (false, true, false) => blocks::<false, true, false>(ensemble, values, out),
-        (false, false, false) => blocks::<false, false, false>(ensemble, values, out),
+    let sets = !ensemble.arrays.categories.is_empty();
+    let form = match (ensemble.zero_missing, values.iter().any(|value| value.is_nan())) {
+        (false, false) => ONCE,
+        _ if ensemble.features * LANES * 4 > SPREAD_MAX => JUDGED,
+        (false, true) => TWICE,
+        (true, _) => FOURFOLD,
+    };
+    match (sets, form) {
+        (true, ONCE) => blocks::<true, ONCE>(ensemble, values, out),
+        (true, TWICE) => blocks::<true, TWICE>(ensemble, values, out),
+        (true, FOURFOLD) => blocks::<true, FOURFOLD>(ensemble, values, out),
+        (true, _) => blocks::<true, JUDGED>(ensemble, values, out),
+        (false, ONCE) => blocks::<false, ONCE>(ensemble, values, out),
+        (false, TWICE) => blocks::<false, TWICE>(ensemble, values, out),
+        (false, FOURFOLD) => blocks::<false, FOURFOLD>(ensemble, values, out),
+        (false, _) => blocks::<false, JUDGED>(ensemble, values, out),
     }
 }
 
-fn blocks<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble: &Ensemble, values: &[f64], out: &mut [f64]) {
+fn blocks<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, values: &[f64], out: &mut [f64]) {
     let (features, groups) = (ensemble.features, ensemble.groups);
-    for (rows, out) in values.chunks(features * BLOCK).zip(out.chunks_mut(groups * BLOCK)) {
+    let block = if FORM == TWICE || FORM == FOURFOLD { BLOCK.min((SPREAD_MAX / (features << FORM)).max(1)) } else { BLOCK };
+    let mut spread = Vec::new();
+    for (rows, out) in values.chunks(features * block).zip(out.chunks_mut(groups * block)) {
+        let wide = match FORM {
+            TWICE | FOURFOLD => {
+                spread.clear();
+                spread_out::<FORM>(rows, &mut spread);
+                spread.as_slice()
+            }
+            _ => rows,
+        };
         let whole = rows.len() / features / LANES * LANES;
-        let (together, apart) = rows.split_at(whole * features);
+        let (rows_together, rows_apart) = rows.split_at(whole * features);
+        let (wide_together, wide_apart) = wide.split_at(whole * width::<FORM>(features));
         let (out_together, out_apart) = out.split_at_mut(whole * groups);
-        if !together.is_empty() {
-            rows_together::<SETS, NAN, ZEROS>(ensemble, together, out_together);
+        if whole > 0 {
+            together::<SETS, FORM>(ensemble, rows_together, wide_together, out_together);
         }
-        for (row, out) in apart.chunks_exact(features).zip(out_apart.chunks_exact_mut(groups)) {
-            trees_together::<SETS, NAN, ZEROS>(ensemble, row, out);
+        let apart = rows_apart.chunks_exact(features).zip(wide_apart.chunks_exact(width::<FORM>(features)));
+        for ((row, wide), out) in apart.zip(out_apart.chunks_exact_mut(groups)) {
+            trees_together::<SETS, FORM>(ensemble, row, wide, out);
         }
     }
 }
 
-/// One step from `node` with value `x` of its feature.
+/// Values of a row in the form.
+const fn width<const FORM: u32>(features: usize) -> usize {
+    if FORM == JUDGED { features } else { features << FORM }
+}
+
+/// Each value as every kind of node sees it, in the order of the two flags below the feature in a node's word.
+fn spread_out<const FORM: u32>(rows: &[f64], spread: &mut Vec<f64>) {
+    spread.reserve_exact(rows.len() << FORM);
+    for &x in rows {
+        let instead = |missing: bool, infinity: f64| if missing { infinity } else { x };
+        let (nan, zero) = (x.is_nan(), x.is_nan() || x.abs() <= ZERO);
+        if FORM == TWICE {
+            spread.extend([instead(nan, f64::INFINITY), instead(nan, f64::NEG_INFINITY)]);
+        } else {
+            let (right, left) = (f64::INFINITY, f64::NEG_INFINITY);
+            spread.extend([instead(nan, right), instead(zero, right), instead(nan, left), instead(zero, left)]);
+        }
+    }
+}
+
+/// The value `x` as `node` sees it.
+#[inline]
+pub(super) fn seen(node: &Node, x: f64) -> f64 {
+    if x.is_nan() || (node.word & ZERO_MISSING != 0 && x.abs() <= ZERO) {
+        if node.word & MISSING_LEFT == 0 { f64::INFINITY } else { f64::NEG_INFINITY }
+    } else {
+        x
+    }
+}
+
+/// One step from `node`, which sees `x`.
 #[inline(always)]
-pub(super) fn step<const SETS: bool, const NAN: bool, const ZEROS: bool>(node: &Node, x: f64, categories: &[u32]) -> u32 {
-    #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN has to compare as not below")]
-    let mut right = u32::from(!(x < node.threshold));
-    let missing_right = u32::from(node.word & MISSING_LEFT == 0);
-    if ZEROS {
-        // NaN is zero too where zero is missing.
-        let missing = u32::from(x.abs() <= ZERO || x.is_nan()) & u32::from(node.word & ZERO_MISSING != 0);
-        right = (missing & missing_right) | ((1 - missing) & right);
-    }
-    if NAN {
-        // NaN compares as right; it stays there unless missing values go left.
-        right &= !(u32::from(x.is_nan()) & (1 - missing_right));
-    }
+pub(super) fn step<const SETS: bool>(node: &Node, x: f64, categories: &[u32]) -> u32 {
+    let mut right = u32::from(x >= node.threshold);
     if SETS && node.word & CATEGORICAL != 0 {
         right = u32::from(!among(categories, node.threshold.to_bits(), x));
     }
     node.left + (right & node.word & SPLIT)
 }
 
-/// Whether `x`, cut to a whole number, is in the set at `offset`. Missing, negative and unknown ones are not.
+/// The child of the node at `at` that the row goes to.
+///
+/// # Safety
+/// `at` is inside the ensemble's nodes and `row` is a row of its features in the form.
+#[inline(always)]
+unsafe fn child<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, at: u32, row: &[f64]) -> u32 {
+    // SAFETY: a feature is below `features`, so with the flags below it, it is below the width of the form.
+    let (node, x) = unsafe {
+        let node = ensemble.arrays.nodes.get_unchecked(at as usize);
+        let place = if FORM == JUDGED { node.feature() } else { (node.word >> (8 - FORM)) as usize };
+        (node, *row.get_unchecked(place))
+    };
+    let x = if FORM == JUDGED { seen(node, x) } else { x };
+    step::<SETS>(node, x, &ensemble.arrays.categories)
+}
+
+/// Whether `x`, cut to a whole number, is in the set at `offset`. Infinite, negative and unknown ones are not.
 #[inline]
 fn among(categories: &[u32], offset: u64, x: f64) -> bool {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what does not fit saturates and is beyond any set")]
@@ -76,25 +145,25 @@ fn among(categories: &[u32], offset: u64, x: f64) -> bool {
     x > -1.0 && word < words && categories.get(offset + 1 + word).is_some_and(|bits| bits >> (category % 32) & 1 == 1)
 }
 
-fn rows_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble: &Ensemble, values: &[f64], out: &mut [f64]) {
+fn together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, rows: &[f64], wide: &[f64], out: &mut [f64]) {
     let (features, groups) = (ensemble.features, ensemble.groups);
-    let nodes = ensemble.arrays.nodes.as_slice();
+    let width = width::<FORM>(features);
     for tree in &ensemble.arrays.trees {
         let group = tree.group as usize;
-        for (rows, out) in values.chunks_exact(features * LANES).zip(out.chunks_exact_mut(groups * LANES)) {
+        let eights = rows.chunks_exact(features * LANES).zip(wide.chunks_exact(width * LANES));
+        for ((rows, wide), out) in eights.zip(out.chunks_exact_mut(groups * LANES)) {
             let mut at = [tree.root; LANES];
             let mut left = tree.depth;
             while left > 0 {
                 let mut moved = 0;
                 for last in (0..left.min(STRIDE)).rev() {
                     for lane in 0..LANES {
-                        // SAFETY: `at` holds the root or a child of a node, all proven inside `nodes`; `rows` is
-                        // LANES × features long and every node's feature is below `features`.
-                        let (node, x) = unsafe {
-                            let node = nodes.get_unchecked(at[lane] as usize);
-                            (node, *rows.get_unchecked(lane * features + node.feature()))
+                        // SAFETY: `at` holds the root or a child of a node, all proven inside the nodes; `wide` is
+                        // LANES × width long.
+                        let next = unsafe {
+                            let row = wide.get_unchecked(lane * width..(lane + 1) * width);
+                            child::<SETS, FORM>(ensemble, at[lane], row)
                         };
-                        let next = step::<SETS, NAN, ZEROS>(node, x, &ensemble.arrays.categories);
                         if last == 0 {
                             moved |= next ^ at[lane];
                         }
@@ -108,15 +177,14 @@ fn rows_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble:
             }
             for lane in 0..LANES {
                 // SAFETY: as above.
-                let leaf = unsafe { nodes.get_unchecked(at[lane] as usize) };
+                let leaf = unsafe { ensemble.arrays.nodes.get_unchecked(at[lane] as usize) };
                 out[lane * groups + group] += answer(ensemble, leaf, &rows[lane * features..(lane + 1) * features]);
             }
         }
     }
 }
 
-fn trees_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble: &Ensemble, row: &[f64], out: &mut [f64]) {
-    let nodes = ensemble.arrays.nodes.as_slice();
+fn trees_together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, row: &[f64], wide: &[f64], out: &mut [f64]) {
     for trees in ensemble.arrays.trees.chunks(LANES) {
         // Where fewer are left, the first one is walked again beside them and not counted: alone they would take longer.
         let mut at = [trees[0].root; LANES];
@@ -129,12 +197,8 @@ fn trees_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble
             let mut moved = 0;
             for last in (0..left.min(STRIDE)).rev() {
                 for lane in 0..LANES {
-                    // SAFETY: as in `rows_together`; `row` is `features` long.
-                    let (node, x) = unsafe {
-                        let node = nodes.get_unchecked(at[lane] as usize);
-                        (node, *row.get_unchecked(node.feature()))
-                    };
-                    let next = step::<SETS, NAN, ZEROS>(node, x, &ensemble.arrays.categories);
+                    // SAFETY: as in `together`.
+                    let next = unsafe { child::<SETS, FORM>(ensemble, at[lane], wide) };
                     if last == 0 {
                         moved |= next ^ at[lane];
                     }
@@ -147,8 +211,8 @@ fn trees_together<const SETS: bool, const NAN: bool, const ZEROS: bool>(ensemble
             left = left.saturating_sub(STRIDE);
         }
         for (tree, at) in trees.iter().zip(at) {
-            // SAFETY: as in `rows_together`.
-            let leaf = unsafe { nodes.get_unchecked(at as usize) };
+            // SAFETY: as in `together`.
+            let leaf = unsafe { ensemble.arrays.nodes.get_unchecked(at as usize) };
             out[tree.group as usize] += answer(ensemble, leaf, row);
         }
     }
