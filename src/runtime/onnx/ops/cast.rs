@@ -99,7 +99,7 @@ fn texts(list: &[Box<str>], to: To) -> Result<Data> {
     })
 }
 
-/// Numbers as onnxruntime prints them: `%.8g` for 32 bits, `%.17g` for 64.
+/// Numbers as onnxruntime prints them: `%.8g`, for 64 bits too.
 pub(in super::super) trait Print: Copy {
     fn print(self) -> String;
 }
@@ -124,7 +124,7 @@ impl Print for f32 {
 
 impl Print for f64 {
     fn print(self) -> String {
-        general(self, 17)
+        general(self, 8)
     }
 }
 
@@ -200,6 +200,6 @@ mod tests {
         for (x, text) in cases {
             assert_eq!((x as f32).print(), text);
         }
-        assert_eq!(0.1f64.print(), "0.10000000000000001");
+        assert_eq!((0.1f64.print(), 1e-5f64.print(), 123_456_789f64.print()), ("0.1".into(), "1e-05".into(), "1.2345679e+08".into()));
     }
 }

@@ -9,9 +9,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0;
     const HIGH: f32 = 88.722_84;
     const LOW: f32 = -87.336_54;
-    /// From 127.5 × ln 2 on the power of two itself is no number any more.
-    const SAFE: f32 = 88.37;
-    let bounded = if x > SAFE { SAFE } else { x };
+    // From 127.5 · ln 2 on, the power of two beside the polynomial would no longer be a finite number.
+    let bounded = if x > 88.0 { 88.0 } else { x };
     let bounded = if bounded < LOW { LOW } else { bounded };
     let shifted = bounded * std::f32::consts::LOG2_E + MAGIC;
     let whole = shifted - MAGIC;
@@ -26,8 +25,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     let value = value * scale;
     let value = if x < LOW { 0.0 } else { value };
-    // Between there and the largest power the standard library is asked; that is rare.
-    if x > SAFE { if x > HIGH { f32::INFINITY } else { x.exp() } } else { value }
+    // Between 88 and the largest power the standard library is asked; that is rare.
+    if x > 88.0 { if x > HIGH { f32::INFINITY } else { x.exp() } } else { value }
 }
 
 /// `e^x` of each, with one call for the rare values at the end of the range.
