@@ -60,6 +60,20 @@ pub(super) fn names_format(bytes: &[u8], format: &str) -> bool {
 }
 
 impl<'a> File<'a> {
+    /// Reads a file whose metadata says that it is `format` of `version`.
+    ///
+    /// # Errors
+    /// As [`File::read`], and when it says otherwise.
+    pub(super) fn of(bytes: &'a [u8], format: &str, version: &str) -> Result<Self> {
+        let file = Self::read(bytes)?;
+        let said = file.text("format")?;
+        if said != format {
+            return Err(Error::invalid(format!("metadata `format` is `{}`; it takes `{format}`", shown(said))));
+        }
+        file.version(version)?;
+        Ok(file)
+    }
+
     /// Reads the header and checks that it fits the data.
     ///
     /// # Errors

@@ -11,11 +11,12 @@ pub const COLUMNS: [&str; 8] =
 const RANGES: [(f32, f32); 8] =
     [(1900.0, 2020.0), (600.0, 4200.0), (1.0, 6.0), (1.0, 5.0), (0.05, 2.5), (0.0, 3.0), (0.0, 1.0), (0.0, 1.0)];
 
-/// SplitMix64 (Steele et al., 2014).
-struct Dice(u64);
+/// SplitMix64 (Steele et al., 2014): the same numbers in every build.
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn unit(&mut self) -> f32 {
+    /// A number of 0 to 1.
+    pub(super) fn unit(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,6 +24,11 @@ impl Dice {
         #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32 exactly")]
         let unit = ((z ^ (z >> 31)) >> 40) as f32 / 16_777_216.0;
         unit
+    }
+
+    /// A whole number of `low` to `high`.
+    pub(super) fn whole(&mut self, low: f32, high: f32) -> f32 {
+        (low + self.unit() * (high - low + 1.0)).floor().min(high)
     }
 }
 

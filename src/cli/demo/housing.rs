@@ -4,6 +4,7 @@
 //! `y` or `n`. Each city's model is really trained: on houses drawn from a seeded generator, through the preprocessor, as
 //! a data scientist would. Knows nothing of the server. Next: `mod.rs`, which uploads them.
 
+use super::city::Dice;
 use crate::artifact::{Artifact, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{self, Model};
@@ -18,26 +19,6 @@ pub(super) const PREPROCESS: &[u8] = include_bytes!("preprocess.onnx");
 pub(super) const HOUSE: &str = "1992,1659.5,3,2,0.87,2,n,y";
 
 const HOUSES: usize = 400;
-
-/// SplitMix64 (Steele et al., 2014).
-struct Dice(u64);
-
-impl Dice {
-    fn unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32 exactly")]
-        let unit = ((z ^ (z >> 31)) >> 40) as f32 / 16_777_216.0;
-        unit
-    }
-
-    /// A whole number of `low` to `high`.
-    fn whole(&mut self, low: f32, high: f32) -> f32 {
-        (low + self.unit() * (high - low + 1.0)).floor().min(high)
-    }
-}
 
 /// The preprocessor, ready to be asked.
 ///

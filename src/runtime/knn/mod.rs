@@ -109,11 +109,7 @@ fn recognises(bytes: &[u8]) -> bool {
 }
 
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let file = File::read(bytes)?;
-    if file.text("format")? != MARK {
-        return Err(Error::invalid(format!("metadata `format` is `{}`; it takes `{MARK}`", shown(file.text("format")?))));
-    }
-    file.version(VERSION)?;
+    let file = File::of(bytes, MARK, VERSION)?;
     file.only(&["points", "labels"])?;
     let predictor = named("predictor_type", file.text("predictor_type")?, &Predictor::WORDS)?;
     let metric = named("metric", file.text("metric")?, &Metric::WORDS)?;

@@ -73,34 +73,14 @@ impl Objective {
             | "fair"
             | "quantile"
             | "mape"
-            | "mean_absolute_percentage_error"
-                if square =>
-            {
-                Self::Square
+            | "mean_absolute_percentage_error" => {
+                if square {
+                    Self::Square
+                } else {
+                    Self::Identity
+                }
             }
-            "regression"
-            | "regression_l2"
-            | "mean_squared_error"
-            | "mse"
-            | "l2"
-            | "l2_root"
-            | "root_mean_squared_error"
-            | "rmse"
-            | "regression_l1"
-            | "mean_absolute_error"
-            | "l1"
-            | "mae"
-            | "fair"
-            | "quantile"
-            | "mape"
-            | "mean_absolute_percentage_error"
-            | "huber"
-            | "lambdarank"
-            | "rank_xendcg"
-            | "xendcg"
-            | "xe_ndcg"
-            | "xe_ndcg_mart"
-            | "xendcg_mart" => Self::Identity,
+            "huber" | "lambdarank" | "rank_xendcg" | "xendcg" | "xe_ndcg" | "xe_ndcg_mart" | "xendcg_mart" => Self::Identity,
             "poisson" | "gamma" | "tweedie" => Self::Exponential,
             "binary" => Self::Binary(sigmoid),
             "cross_entropy" | "xentropy" => Self::CrossEntropy,

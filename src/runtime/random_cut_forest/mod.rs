@@ -28,7 +28,6 @@ use super::safetensors::{File, names_format};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::codec::payload::Form;
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
 use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "random-cut-forest", recognises, prepare, load };
@@ -61,11 +60,7 @@ fn recognises(bytes: &[u8]) -> bool {
 }
 
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let file = File::read(bytes)?;
-    if file.text("format")? != MARK {
-        return Err(Error::invalid(format!("metadata `format` is `{}`; it takes `{MARK}`", shown(file.text("format")?))));
-    }
-    file.version(VERSION)?;
+    let file = File::of(bytes, MARK, VERSION)?;
     file.only(&["points", "leaf_point", "leaf_mass", "cut_dimension", "cut_value", "left", "right", "root"])?;
     let [points, features] = file.shape("points")?;
     let [leaves] = file.shape("leaf_point")?;
