@@ -2,9 +2,10 @@
 //!
 //! Knows nothing of models. Next: `payload.rs`, whose rows it fills.
 
+use super::answer::{Answer, Form, write_number, write_value};
 use super::json::write_values;
 use super::number::read_f32;
-use super::payload::{Answer, Cell, Form, Rows, is_missing, write_number, write_value};
+use super::payload::{Cell, Rows, is_missing};
 use crate::error::Result;
 use crate::names::shown;
 use crate::tensor::Block;

@@ -4,7 +4,8 @@
 //! `{"data":{"features":{"values":[…],"keys":[…],"shape":[…]}}}`. A flat list of numbers is one row. Next:
 //! `payload.rs`.
 
-use super::payload::{Answer, Cell, Form, Rows, write_label, write_number, write_value};
+use super::answer::{Answer, Form, write_label, write_number, write_value};
+use super::payload::{Cell, Rows};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
 use crate::names::shown;

@@ -1,7 +1,8 @@
 //! `application/jsonlines`: the rows and answers of `json.rs`, one a line.
 
+use super::answer::Answer;
 use super::json::{row, write_row};
-use super::payload::{Answer, Rows};
+use super::payload::Rows;
 use super::pull::{Json, Pull};
 use crate::error::Result;
 

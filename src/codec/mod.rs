@@ -2,8 +2,9 @@
 //!
 //! `pull.rs` and `ubjson.rs` are the document readers below them, `number.rs` the decimal reader below all. Must not
 //! know models: what a payload has to look like comes in as [`Expect`](payload::Expect). Next: `payload.rs`, which
-//! picks the format by content type.
+//! picks the format by content type, and `answer.rs`, by Accept.
 
+pub mod answer;
 mod csv;
 mod json;
 pub mod jsonlines;

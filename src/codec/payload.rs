@@ -1,7 +1,8 @@
-//! The payload of a prediction: which format by content type, rows checked as they come, answers by Accept.
+//! The rows of a prediction: which format by content type, every value checked as it comes.
 //!
 //! [`Rows`] is where every format puts its values, so width, missing values and sizes are checked and named (row and
-//! column, from 1) in one place. Knows no model; `service/invoke.rs` says what is expected. Next: `csv.rs`.
+//! column, from 1) in one place. Knows no model; `service/invoke.rs` says what is expected. Next: `csv.rs`,
+//! `answer.rs` for the way back.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -11,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
-const RECORDIO: &str = "application/x-recordio-protobuf";
+pub(super) const RECORDIO: &str = "application/x-recordio-protobuf";
 
 /// What rows are expected.
 #[derive(Debug, Clone, Copy)]
@@ -83,12 +84,12 @@ pub fn decode(content_type: Option<&str>, body: &[u8], expect: &Expect<'_>) -> R
 }
 
 /// The media type and its parameters.
-fn split(value: &str) -> (&str, &str) {
+pub(super) fn split(value: &str) -> (&str, &str) {
     let (media, parameters) = value.split_once(';').unwrap_or((value, ""));
     (media.trim(), parameters)
 }
 
-fn is(media: &str, names: &[&str]) -> bool {
+pub(super) fn is(media: &str, names: &[&str]) -> bool {
     names.iter().any(|name| media.eq_ignore_ascii_case(name))
 }
 
@@ -419,148 +420,4 @@ enum One {
 /// Whether a written value stands for a missing number.
 pub(super) fn is_missing(text: &[u8]) -> bool {
     text.is_empty() || [&b"nan"[..], b"na", b"null"].iter().any(|word| text.eq_ignore_ascii_case(word))
-}
-
-/// An answer to be written.
-#[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
-    /// One row of scores per row asked.
-    pub scores: &'a Block,
-    /// Whether a score is a list even if it holds one number.
-    pub list: bool,
-    /// A label per row, for classifiers.
-    pub labels: Option<&'a Block>,
-    /// What else is answered, by name.
-    pub extras: &'a [Extra],
-    /// In which shape.
-    pub form: Form,
-}
-
-/// Something answered beside the score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Extra {
-    /// Its name in the answer.
-    pub name: Box<str>,
-    /// One row per row asked.
-    pub block: Block,
-    /// Whether a row is a list even if it holds one value.
-    pub list: bool,
-    /// How many values each inner list holds, where a row is a list of lists; else 0.
-    pub inner: usize,
-}
-
-/// The shape of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Form {
-    /// `{"predictions":[{"score":…,"predicted_label":…}]}`; CSV holds the scores.
-    #[default]
-    Predictions,
-    /// `{"predictions":[{"predicted_label":…}]}`, as nearest neighbours answer: the scores are the labels.
-    Labels,
-    /// `{"scores":[{"score":…}]}`, as random cut forests answer.
-    Scores,
-    /// `{"predictions":[{…}]}` of what was selected; CSV holds all of it, lists as one quoted cell.
-    Selected,
-}
-
-/// A format for answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accept {
-    /// `{"predictions":[{"score":…}]}`
-    Json,
-    /// One object a line.
-    JsonLines,
-    /// One row of scores a line.
-    Csv,
-    /// One protobuf record a row.
-    RecordIo,
-}
-
-impl Accept {
-    /// The format an Accept header asks for; JSON without one. The first type in it that can be written counts.
-    ///
-    /// # Errors
-    /// [`Kind::Unsupported`] naming the types written.
-    pub fn parse(header: Option<&str>) -> Result<Self> {
-        let Some(header) = header.filter(|header| !header.trim().is_empty()) else { return Ok(Self::Json) };
-        for one in header.split(',') {
-            let (media, _) = split(one);
-            if is(media, &["application/json", "*/*", "application/*"]) {
-                return Ok(Self::Json);
-            }
-            if is(media, &["application/jsonlines", "application/x-ndjson", "application/x-jsonlines"]) {
-                return Ok(Self::JsonLines);
-            }
-            if is(media, &["text/csv", "text/*"]) {
-                return Ok(Self::Csv);
-            }
-            if is(media, &[RECORDIO]) {
-                return Ok(Self::RecordIo);
-            }
-        }
-        Err(Error::new(
-            Kind::Unsupported,
-            format!(
-                "answers cannot be written as `{}`; accept application/json, application/jsonlines, text/csv or {RECORDIO}",
-                shown(header)
-            ),
-        ))
-    }
-
-    /// Whether an Accept header asks for all that a model can tell of its answer, by `verbose=true` after a type.
-    pub fn verbose(header: Option<&str>) -> bool {
-        let parameters = header.into_iter().flat_map(|header| header.split([',', ';']));
-        parameters.filter_map(|one| one.split_once('=')).any(|(name, value)| is(name.trim(), &["verbose"]) && is(value.trim(), &["true"]))
-    }
-
-    /// The content type of what [`Accept::encode`] writes.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::JsonLines => "application/jsonlines",
-            Self::Csv => "text/csv; charset=utf-8",
-            Self::RecordIo => RECORDIO,
-        }
-    }
-
-    /// Writes an answer whose numbers are all finite.
-    pub fn encode(self, answer: &Answer<'_>) -> Vec<u8> {
-        match self {
-            Self::Json => json::write(answer),
-            Self::JsonLines => jsonlines::write(answer),
-            Self::Csv => csv::write(answer),
-            Self::RecordIo => recordio::write(answer),
-        }
-    }
-}
-
-/// Appends the shortest decimal that reads back as `value`.
-pub(super) fn write_number(out: &mut Vec<u8>, value: impl serde::Serialize) {
-    // Writing a number to a vector cannot fail; a finite one is always legal JSON.
-    let _ = serde_json::to_writer(out, &value);
-}
-
-/// Appends one value of a block as JSON has it, by its place among all.
-pub(super) fn write_value(out: &mut Vec<u8>, block: &Block, at: usize) {
-    let written = match block {
-        Block::F32(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
-        Block::F64(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
-        Block::I64(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
-        Block::Bool(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
-        Block::Text(tensor) => tensor.values().get(at).map(|value| serde_json::to_writer(&mut *out, value)),
-    };
-    // Writing to a vector cannot fail.
-    let _ = written;
-}
-
-/// Appends a label: whole numbers without a fraction.
-#[expect(clippy::cast_possible_truncation, reason = "whole and below 2^24 here")]
-pub(super) fn write_label(out: &mut Vec<u8>, labels: &Block, row: usize) {
-    match labels {
-        Block::F32(tensor) => match tensor.values().get(row) {
-            Some(&value) if value.fract() == 0.0 && value.abs() < 16_777_216.0 => write_number(out, value as i32),
-            _ => write_value(out, labels, row),
-        },
-        _ => write_value(out, labels, row),
-    }
 }

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use prost::Message;
 
-use super::payload::{Answer, Cell, Form, Rows};
+use super::answer::{Answer, Form};
+use super::payload::{Cell, Rows};
 use crate::error::{Error, Result};
 use crate::tensor::{Block, ValueKind};
 
@@ -184,7 +185,8 @@ fn numbers(block: &Block, row: usize) -> Option<Float32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::payload::{Accept, Expect, decode};
+    use super::super::answer::Accept;
+    use super::super::payload::{Expect, decode};
     use super::*;
     use crate::tensor::{Part, Tensor};
 

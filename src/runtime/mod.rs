@@ -25,8 +25,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use crate::artifact::{Artifact, Member};
-pub use crate::codec::payload::Extra;
-use crate::codec::payload::{Answer, Expect, Form};
+pub use crate::codec::answer::Extra;
+use crate::codec::answer::{Answer, Form};
+use crate::codec::payload::Expect;
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Extra, Output};
-use crate::codec::payload::Form;
+use crate::codec::answer::Form;
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Tensor, ValueKind};

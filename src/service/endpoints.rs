@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PageOf, Service};
 use crate::authn::Caller;
-use crate::codec::payload::Accept;
+use crate::codec::answer::Accept;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Lanes, Metrics, VariantMetrics};
 use crate::names::{EndpointName, ModelPath, Prefix};

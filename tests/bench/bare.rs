@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use rookery::artifact::{Artifact, Limits};
-use rookery::codec::payload::{Accept, decode};
+use rookery::codec::answer::Accept;
+use rookery::codec::payload::decode;
 use rookery::runtime::pipeline::{self, Step};
 use rookery::runtime::{self, Model};
 

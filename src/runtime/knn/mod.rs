@@ -28,7 +28,7 @@ use self::scan::Points;
 use super::prepared::{Reader, Writer};
 use super::safetensors::{File, names_format};
 use super::{Extra, Format, Model, Output, Prepared, Schema, Summary, f32s};
-use crate::codec::payload::Form;
+use crate::codec::answer::Form;
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Tensor, ValueKind};

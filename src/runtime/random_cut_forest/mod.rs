@@ -26,7 +26,7 @@ use self::score::{Forest, Shape};
 use super::prepared::{Reader, Writer};
 use super::safetensors::{File, names_format};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
-use crate::codec::payload::Form;
+use crate::codec::answer::Form;
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Block, Tensor, ValueKind};
 
