@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::names::shown;
+use crate::policy::Block;
 use crate::service::Options;
 
 /// How the server listens.
@@ -22,6 +23,10 @@ pub struct Listen {
     pub workers: usize,
     /// The longest request body, in bytes; uploads have their own limit.
     pub body: usize,
+    /// Memory for bodies that come in more than one piece, all together, in bytes; uploads count with what they buffer.
+    pub body_memory: usize,
+    /// Proxies whose X-Forwarded headers are believed.
+    pub proxies: Vec<Block>,
     /// Within this time a request's headers must have come.
     pub header_time: Duration,
     /// The longest pause between two pieces of a body.
@@ -43,7 +48,16 @@ pub const BODY: usize = 6_291_456;
 impl Listen {
     /// The documented defaults for `address`.
     pub fn new(address: SocketAddr, workers: usize) -> Self {
-        Self { address, tls: None, workers, body: BODY, header_time: Duration::from_secs(10), idle: Duration::from_secs(30) }
+        Self {
+            address,
+            tls: None,
+            workers,
+            body: BODY,
+            body_memory: 512 << 20,
+            proxies: Vec::new(),
+            header_time: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+        }
     }
 
     /// Checks that plain text stays on this machine unless that was asked for.

@@ -14,7 +14,10 @@ use crate::artifact::Limits;
 use crate::config::{self, Listen};
 use crate::error::{Error, Result};
 use crate::http;
-use crate::service::{Options, Service};
+use crate::names::shown;
+use crate::policy::Block;
+use crate::service::models::BATCH;
+use crate::service::{JSON_DEPTH_MAX, Options, Service};
 
 /// Serve a database.
 #[derive(Debug, Args)]
@@ -45,6 +48,15 @@ pub(super) struct Serve {
     /// The largest body of a prediction.
     #[arg(long, env = "ROOKERY_BODY", default_value = "6MiB")]
     body: String,
+    /// Memory for bodies that come in more than one piece, all together; more are answered 503.
+    #[arg(long, env = "ROOKERY_BODY_MEMORY", default_value = "512MiB")]
+    body_memory: String,
+    /// An address or CIDR block of a proxy whose X-Forwarded-For, -Proto and -Host are believed; may be given several times.
+    #[arg(long, env = "ROOKERY_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
+    /// The deepest that objects and lists may nest in the JSON of a prediction, up to 512.
+    #[arg(long, env = "ROOKERY_JSON_DEPTH", default_value_t = 64)]
+    json_depth: usize,
     /// The largest artifact.
     #[arg(long, env = "ROOKERY_UPLOAD", default_value = "512MiB")]
     upload: String,
@@ -99,7 +111,21 @@ impl Serve {
         if let Some((flag, _)) = zero.iter().find(|(_, zero)| *zero) {
             return Err(Error::invalid(format!("--{flag} is at least 1")));
         }
+        if !(1..=JSON_DEPTH_MAX).contains(&self.json_depth) {
+            return Err(Error::invalid(format!("--json-depth is 1 to {JSON_DEPTH_MAX}")));
+        }
+        let body_memory = usize::try_from(config::bytes(&self.body_memory)?).map_err(Error::internal)?;
+        if body_memory < body.max(BATCH) {
+            return Err(Error::invalid("--body-memory must hold one body of --body, and 4MiB of an upload"));
+        }
+        let proxy = |text: &String| {
+            Block::parse(text)
+                .ok_or_else(|| Error::invalid(format!("--trusted-proxy `{}` is neither an address nor a CIDR block", shown(text))))
+        };
+        let proxies = self.trusted_proxy.iter().map(proxy).collect::<Result<_>>()?;
         let listen = Listen {
+            body_memory,
+            proxies,
             tls: self.tls_cert.clone().zip(self.tls_key.clone()),
             body,
             header_time: Duration::from_secs(self.header_seconds),
@@ -110,6 +136,7 @@ impl Serve {
         let service = Options {
             concurrency: self.concurrency,
             upload: config::bytes(&self.upload)?,
+            json_depth: self.json_depth,
             archive: Limits { unpacked: config::bytes(&self.unpacked)?, entries: self.entries, name: self.entry_name },
             keep_versions: self.keep_versions,
             token_seconds: self.token_seconds,

@@ -16,7 +16,7 @@ use crate::tensor::Block;
 /// # Errors
 /// Naming row and column, or the place in the JSON.
 pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
-    let mut json = Json::new(body);
+    let mut json = Json::within(body, rows.depth());
     match json.peek()? {
         Next::Array => list(&mut json, rows)?,
         Next::Object => {

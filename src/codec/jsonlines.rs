@@ -15,7 +15,7 @@ pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let mut json = Json::new(line);
+        let mut json = Json::within(line, rows.depth());
         row(&mut json, rows).and_then(|()| json.end()).map_err(|error| error.within(format_args!("line {}", index + 1)))?;
     }
     Ok(())

@@ -29,6 +29,8 @@ pub struct Expect<'a> {
     pub missing: bool,
     /// The most values (rows × columns) a request may spread into.
     pub cells: usize,
+    /// How deep JSON may nest.
+    pub depth: usize,
 }
 
 /// A value as it is written, before it is known what column it fills.
@@ -147,6 +149,11 @@ impl<'a> Rows<'a> {
     /// The columns' names, or nothing.
     pub fn names(&self) -> &'a [Box<str>] {
         self.expect.names
+    }
+
+    /// How deep JSON may nest.
+    pub fn depth(&self) -> usize {
+        self.expect.depth
     }
 
     /// Whether every value is a 32-bit number, so that [`Rows::push`] takes them.

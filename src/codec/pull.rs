@@ -10,7 +10,7 @@ use super::number::{read_f32, read_f64};
 use crate::error::{Error, Result};
 use crate::names::shown;
 
-/// How deep objects and arrays may nest.
+/// How deep objects and arrays may nest where nothing else is said.
 pub const DEPTH_MAX: usize = 64;
 
 /// A document read by asking for what is expected next. A clone remembers a place to read again from.
@@ -87,12 +87,18 @@ pub struct Json<'a> {
     text: &'a [u8],
     at: usize,
     depth: usize,
+    deepest: usize,
 }
 
 impl<'a> Json<'a> {
     /// Reads `text` from its start.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, depth: 0 }
+        Self::within(text, DEPTH_MAX)
+    }
+
+    /// Reads `text`, in which objects and arrays may nest `deepest` levels.
+    pub fn within(text: &'a [u8], deepest: usize) -> Self {
+        Self { text, at: 0, depth: 0, deepest }
     }
 
     /// The byte the reader stands at.
@@ -156,8 +162,8 @@ impl<'a> Json<'a> {
 
     fn deeper(&mut self) -> Result<()> {
         self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(self.fail(format_args!("the JSON nests deeper than {DEPTH_MAX}")));
+        if self.depth > self.deepest {
+            return Err(self.fail(format_args!("the JSON nests deeper than {}", self.deepest)));
         }
         Ok(())
     }

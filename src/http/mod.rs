@@ -1,9 +1,11 @@
 //! The server: sockets, workers, limits, shutdown. Parsing and replying is in the files of the dialects.
 //!
-//! `routes.rs` is the one table of all routes; `caller.rs` says who asks; `reply.rs` turns results and errors into each
+//! `routes.rs` is the one table of all routes; `front.rs` lets predictions past it; `caller.rs` says who asks, `body.rs` reads what they send; `reply.rs` turns results and errors into each
 //! dialect. A handler parses, calls one verb of the service, replies. Next: `routes.rs`.
 
+mod body;
 mod caller;
+mod front;
 mod native;
 mod ops;
 mod reply;
@@ -18,9 +20,11 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 
+use self::body::Room;
 use crate::config::Listen;
 use crate::error::{Error, Kind, Result};
 use crate::names::hex;
+use crate::policy::Block;
 use crate::service::Service;
 
 /// How long a stop waits for requests under way, in seconds.
@@ -35,6 +39,10 @@ pub(crate) struct State {
     /// A body may pause this long between two pieces.
     idle: Duration,
     secure: bool,
+    /// Memory for bodies that come in pieces.
+    room: Room,
+    /// Whose forwarding headers are believed.
+    proxies: Vec<Block>,
     /// Opens the page that makes the first administrator; only while there is no user.
     setup: String,
 }
@@ -79,9 +87,18 @@ impl Running {
 pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
     let setup = hex(&crate::authn::random::<16>()?);
     let unclaimed = service.is_unclaimed();
-    let state = web::Data::new(State { service, body: listen.body, idle: listen.idle, secure: listen.tls.is_some(), setup: setup.clone() });
+    let state = web::Data::new(State {
+        service,
+        body: listen.body,
+        idle: listen.idle,
+        secure: listen.tls.is_some(),
+        room: Room::new(listen.body_memory),
+        proxies: listen.proxies.clone(),
+        setup: setup.clone(),
+    });
     let build = move || {
-        App::new().app_data(state.clone()).app_data(web::QueryConfig::default().error_handler(ui::bad_query)).configure(routes::configure)
+        let queries = web::QueryConfig::default().error_handler(ui::bad_query);
+        front::before(App::new().app_data(state.clone()).app_data(queries).configure(routes::configure), state.clone())
     };
     let server = HttpServer::new(build)
         .workers(listen.workers)

@@ -96,7 +96,7 @@ impl Texts {
 
 /// A CIDR block of one family; IPv4-mapped IPv6 addresses and blocks count as IPv4.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Block {
+pub struct Block {
     v4: bool,
     network: u128,
     mask: u128,
@@ -374,7 +374,8 @@ fn time_of_day(clock: &str) -> Option<Time> {
 }
 
 impl Block {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads `10.0.0.0/8`, `::1`; `None` when it is neither an address nor a block.
+    pub fn parse(text: &str) -> Option<Self> {
         let (address, width) = match text.split_once('/') {
             Some((address, width)) => (address, Some(width)),
             None => (text, None),
@@ -401,7 +402,8 @@ impl Block {
         Some(Self { v4, network: bits & mask, mask })
     }
 
-    fn holds(self, address: IpAddr) -> bool {
+    /// Whether `address` is in it.
+    pub fn holds(self, address: IpAddr) -> bool {
         let (v4, bits, _) = bits(address.to_canonical());
         v4 == self.v4 && bits & self.mask == self.network
     }

@@ -13,6 +13,7 @@ mod evaluate;
 mod heads;
 mod pattern;
 
+pub use condition::Block;
 pub use context::{Context, Key, Value};
 pub use document::{DOCUMENT_MAX, Kind, Policy};
 pub use evaluate::{Attached, Decision, Denial, Grants, Outcome, Permit, Reason, Request, Set};

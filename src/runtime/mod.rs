@@ -28,6 +28,7 @@ use crate::artifact::{Artifact, Member};
 pub use crate::codec::answer::Extra;
 use crate::codec::answer::{Answer, Form};
 use crate::codec::payload::Expect;
+use crate::codec::pull::DEPTH_MAX;
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
@@ -95,10 +96,11 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// What a payload must hold, at most `cells` values of it.
+    /// What a payload must hold, at most `cells` values of it; JSON nests [`DEPTH_MAX`] levels at most unless the caller
+    /// says otherwise.
     pub fn expect(&self, cells: usize) -> Expect<'_> {
         let Self { parts, features, names, absent, missing, .. } = self;
-        Expect { parts, features: *features, names, absent: *absent, missing: *missing, cells }
+        Expect { parts, features: *features, names, absent: *absent, missing: *missing, cells, depth: DEPTH_MAX }
     }
 
     /// The schema of a model that takes one matrix of `kind` and answers `outputs` numbers, where a missing value and

@@ -15,12 +15,12 @@ use smallvec::SmallVec;
 
 use super::Service;
 use super::catalog::Target;
-use super::endpoints::{Source, Stage, Variant};
+use super::endpoints::{Endpoint, Source, Stage, Variant};
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::cache::{Join, Lease};
 use crate::codec::answer::Accept;
-use crate::codec::payload::decode;
+use crate::codec::payload::{Expect, decode};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::VariantMetrics;
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
@@ -128,24 +128,7 @@ impl Service {
     /// Denied; [`Kind::Validation`] for a missing endpoint, model or malformed rows, as AWS has it; [`Kind::Model`];
     /// [`Kind::Unavailable`] when full.
     pub async fn invoke(self: &Arc<Self>, caller: &Caller, call: Call<'_>) -> Result<Answered> {
-        let snapshot = self.snapshot.load();
-        let found = snapshot.endpoint(call.endpoint);
-        let unknown_arn;
-        let arn = match found {
-            Some(endpoint) => endpoint.arn.as_str(),
-            // Asked before it is said whether the endpoint exists.
-            None => {
-                unknown_arn = EndpointName::parse(call.endpoint)?.arn();
-                unknown_arn.as_str()
-            }
-        };
-        let permit = self.authorise(caller, "sagemaker:InvokeEndpoint", arn, |context| {
-            if let Some(target) = call.target_model {
-                context.target_model(target);
-            }
-        })?;
-        let endpoint = found.cloned();
-        drop(snapshot);
+        let (permit, endpoint) = self.permitted(caller, call.endpoint, call.target_model)?;
         let Some(endpoint) = endpoint else {
             return Err(Error::invalid(format!("Endpoint {} of account {ACCOUNT} not found.", call.endpoint)));
         };
@@ -175,6 +158,35 @@ impl Service {
         result
     }
 
+    /// Whether `caller` may invoke `endpoint` with this target model; [`Service::invoke`] asks again when it has the rows.
+    ///
+    /// # Errors
+    /// Denied.
+    pub fn may_invoke(&self, caller: &Caller, endpoint: &str, target_model: Option<&str>) -> Result<()> {
+        self.permitted(caller, endpoint, target_model).map(drop)
+    }
+
+    /// Asks the policies, and then whether there is such an endpoint.
+    fn permitted(&self, caller: &Caller, name: &str, target_model: Option<&str>) -> Result<(Permit, Option<Arc<Endpoint>>)> {
+        let snapshot = self.snapshot.load();
+        let found = snapshot.endpoint(name);
+        let unknown_arn;
+        let arn = match found {
+            Some(endpoint) => endpoint.arn.as_str(),
+            // Asked before it is said whether the endpoint exists.
+            None => {
+                unknown_arn = EndpointName::parse(name)?.arn();
+                unknown_arn.as_str()
+            }
+        };
+        let permit = self.authorise(caller, "sagemaker:InvokeEndpoint", arn, |context| {
+            if let Some(target) = target_model {
+                context.target_model(target);
+            }
+        })?;
+        Ok((permit, found.cloned()))
+    }
+
     async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
         let accept = Accept::parse(call.accept.filter(|asked| asked.trim() != "*/*").or(variant.accept.as_deref()))?;
         let slot = self.admit()?;
@@ -197,7 +209,7 @@ impl Service {
         for (target, _) in &ready {
             target.metrics.invocations.add();
         }
-        let result = work(&ready, &variant.stages, slot, call, accept).await;
+        let result = self.work(&ready, &variant.stages, slot, call, accept).await;
         if result.is_err() {
             for (target, _) in &ready {
                 target.metrics.errors.add();
@@ -213,6 +225,44 @@ impl Service {
             variant: variant.name.clone(),
             targets: ready.into_iter().map(|(target, _)| target).collect(),
         })
+    }
+
+    /// Decode, predict and encode: here if that is short, else where it may take its time.
+    async fn work(&self, ready: &Stages<Ready>, stages: &Arc<[Stage]>, slot: Arc<Slot>, call: Call<'_>, accept: Accept) -> Result<Vec<u8>> {
+        let wanted = Wanted { accept, explain: call.explain, verbose: Accept::verbose(call.accept) };
+        let (explained, depth) = (if call.explain { EXPLAINED } else { 1 }, self.options.json_depth);
+        if estimate(ready, call.content_type, call.body).saturating_mul(explained) > LONG_NANOS {
+            let (ready, stages, body) = (ready.clone(), stages.clone(), call.body.clone());
+            let content_type = call.content_type.map(str::to_owned);
+            let long = move || {
+                let _slot = slot;
+                let input = read(&ready, content_type.as_deref(), &body, depth)?;
+                predict(&ready, &stages, input, wanted)
+            };
+            return self.long(long).await;
+        }
+        let input = read(ready, call.content_type, call.body, depth)?;
+        // Rows may be written shorter than was guessed; now they are counted.
+        if models_cost(ready, input.first().map_or(0, Block::rows)).saturating_mul(explained) <= LONG_NANOS {
+            return predict(ready, stages, input, wanted);
+        }
+        let (ready, stages) = (ready.clone(), stages.clone());
+        let long = move || {
+            let _slot = slot;
+            predict(&ready, &stages, input, wanted)
+        };
+        self.long(long).await
+    }
+
+    /// Runs long `work` on the blocking pool, no more of it at once than there are cores: the pool's other threads are
+    /// for sign-ins, uploads and cold models, however many long predictions wait. Who goes away while waiting is left out.
+    async fn long<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        let turn = self.long.clone().acquire_owned().await.map_err(Error::internal)?;
+        blocking(move || {
+            let _turn = turn;
+            work()
+        })
+        .await
     }
 
     /// A place among the predictions at once, or a refusal: nothing queues without bound.
@@ -414,33 +464,6 @@ struct Wanted {
     verbose: bool,
 }
 
-/// Decode, predict and encode: here if that is short, else on the blocking pool.
-async fn work(ready: &Stages<Ready>, stages: &Arc<[Stage]>, slot: Arc<Slot>, call: Call<'_>, accept: Accept) -> Result<Vec<u8>> {
-    let wanted = Wanted { accept, explain: call.explain, verbose: Accept::verbose(call.accept) };
-    let explained = if call.explain { EXPLAINED } else { 1 };
-    if estimate(ready, call.content_type, call.body).saturating_mul(explained) > LONG_NANOS {
-        let (ready, stages, body) = (ready.clone(), stages.clone(), call.body.clone());
-        let content_type = call.content_type.map(str::to_owned);
-        let long = move || {
-            let _slot = slot;
-            let input = read(&ready, content_type.as_deref(), &body)?;
-            predict(&ready, &stages, input, wanted)
-        };
-        return blocking(long).await;
-    }
-    let input = read(ready, call.content_type, call.body)?;
-    // Rows may be written shorter than was guessed; now they are counted.
-    if models_cost(ready, input.first().map_or(0, Block::rows)).saturating_mul(explained) <= LONG_NANOS {
-        return predict(ready, stages, input, wanted);
-    }
-    let (ready, stages) = (ready.clone(), stages.clone());
-    let long = move || {
-        let _slot = slot;
-        predict(&ready, &stages, input, wanted)
-    };
-    blocking(long).await
-}
-
 /// About how long decode, predict and encode take, in nanoseconds.
 fn estimate(ready: &[Ready], content_type: Option<&str>, body: &[u8]) -> u64 {
     let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
@@ -464,9 +487,9 @@ fn may_be_sparse(content_type: Option<&str>, body: &[u8]) -> bool {
     is("libsvm") || is("recordio") || (is("json") && (body.contains(&b'\\') || body.windows(4).any(|four| four == b"keys")))
 }
 
-fn read(ready: &[Ready], content_type: Option<&str>, body: &[u8]) -> Result<Blocks> {
+fn read(ready: &[Ready], content_type: Option<&str>, body: &[u8], depth: usize) -> Result<Blocks> {
     let Some((_, first)) = ready.first() else { return Err(Error::new(Kind::Internal, "a pipeline has no stage")) };
-    decode(content_type, body, &first.schema().expect(pipeline::CELLS_MAX))
+    decode(content_type, body, &Expect { depth, ..first.schema().expect(pipeline::CELLS_MAX) })
 }
 
 fn predict(ready: &[Ready], stages: &[Stage], input: Blocks, wanted: Wanted) -> Result<Vec<u8>> {

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use self::access::Snapshot;
 use self::catalog::Catalog;
@@ -29,6 +30,7 @@ use self::models::Preparing;
 use crate::artifact::Limits;
 use crate::authn::{Caller, MasterKey, Passwords, Throttle, Tokens};
 use crate::cache::Cache;
+use crate::codec::pull::DEPTH_MAX;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::Metrics;
 use crate::names::Version;
@@ -36,6 +38,9 @@ use crate::policy::{Context, Permit, Request};
 use crate::store::{Store, now};
 
 pub use self::login::SignedIn;
+
+/// The deepest nesting that may be allowed: each level takes some of a thread's stack.
+pub const JSON_DEPTH_MAX: usize = 512;
 
 /// What the service is started with.
 #[derive(Debug, Clone)]
@@ -48,6 +53,8 @@ pub struct Options {
     pub concurrency: usize,
     /// Bytes of an upload.
     pub upload: u64,
+    /// How deep the JSON of a request for predictions may nest, at most [`JSON_DEPTH_MAX`].
+    pub json_depth: usize,
     /// What an archive may hold.
     pub archive: Limits,
     /// Versions kept per path for rollback.
@@ -66,6 +73,7 @@ impl Options {
             memory,
             concurrency: 1024,
             upload: 512 << 20,
+            json_depth: DEPTH_MAX,
             archive: Limits::default(),
             keep_versions: 10,
             token_seconds: 3600,
@@ -116,6 +124,8 @@ pub struct Service {
     throttle: Throttle,
     in_flight: Arc<AtomicUsize>,
     refused: AtomicU64,
+    /// Turns of long predictions.
+    long: Arc<Semaphore>,
     preparing: Preparing,
 }
 
@@ -145,6 +155,7 @@ impl Service {
             master,
             in_flight: Arc::new(AtomicUsize::new(0)),
             refused: AtomicU64::new(0),
+            long: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
             preparing: Preparing::default(),
             store,
             options,

@@ -24,7 +24,7 @@ use crate::store::models::{self, Entry, NewVersion, Precondition};
 use crate::store::{Tx, audit, endpoints};
 
 /// Bytes gathered before they are written out; a smaller artifact is written once, with its pointer.
-const BATCH: usize = 4 * CHUNK;
+pub const BATCH: usize = 4 * CHUNK;
 /// The most bytes one transaction writes.
 const TRANSACTION: usize = 16 * CHUNK;
 /// Uploads that wait to be prepared, each with at most [`BATCH`] bytes in memory; more are answered 503.

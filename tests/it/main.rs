@@ -11,6 +11,7 @@
     reason = "tests compare exact values and count small things, and end with a panic when something is not as expected"
 )]
 
+mod bodies;
 mod cli;
 mod concurrency;
 mod console;

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{State, caller};
+use super::{State, body, caller};
 use crate::authn::Caller;
 use crate::error::{Error, Result};
 use crate::names::{ModelPath, shown};
@@ -35,16 +35,16 @@ async fn run<T: Send + 'static>(
     state: &Data<State>,
     work: impl FnOnce(&Arc<Service>, &Caller) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let caller = caller::caller(request, state)?;
+    let caller = caller::caller(request.head(), state)?;
     let service = state.service.clone();
     blocking(move || work(&service, &caller)).await
 }
 
 /// The body as text. Whoever has no credential is refused before it is read.
 async fn text(request: &HttpRequest, state: &Data<State>, payload: &mut Payload) -> Result<String> {
-    let _known = caller::caller(request, state)?;
-    let body = caller::body(request, payload, JSON_MAX, state.idle).await?;
-    String::from_utf8(body.to_vec()).map_err(|_| Error::invalid("the body is not UTF-8"))
+    let _known = caller::caller(request.head(), state)?;
+    let body = body::whole(request.head(), payload, state, JSON_MAX, || Ok(())).await?;
+    String::from_utf8(body.bytes.to_vec()).map_err(|_| Error::invalid("the body is not UTF-8"))
 }
 
 /// The body as JSON of a shape.

@@ -1,7 +1,5 @@
 //! `/api/v1/models`: upload, list, show, delete; history and rollback.
 
-use std::time::Duration;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -9,12 +7,13 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::body::{self, Pace};
 use super::super::{State, caller, reply};
 use super::{checked, model_path, page, parse, query, run, text};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
 use crate::service::invoke::blocking;
-use crate::service::models::{Published, Shown, Upload};
+use crate::service::models::{BATCH, Published, Shown, Upload};
 use crate::store::models::Precondition;
 
 #[derive(Debug, Deserialize)]
@@ -94,7 +93,7 @@ pub(in super::super) async fn put(request: HttpRequest, mut payload: Payload, st
         if announced.is_some_and(|announced| announced > limit) {
             return Err(Error::new(Kind::TooLarge, format!("the artifact is larger than {limit} bytes, the most that can be uploaded")));
         }
-        receive(upload, &mut payload, state.idle).await
+        receive(upload, &mut payload, &state).await
     };
     match result.await {
         Ok(done) => published(&done),
@@ -103,13 +102,17 @@ pub(in super::super) async fn put(request: HttpRequest, mut payload: Payload, st
 }
 
 /// Streams the body into the upload; no more than a few pieces are in memory.
-async fn receive(mut upload: Upload, payload: &mut Payload, idle: Duration) -> Result<Published> {
-    while let Some(piece) = caller::next(payload, idle).await? {
+async fn receive(mut upload: Upload, payload: &mut Payload, state: &State) -> Result<Published> {
+    let (mut pace, held) = (Pace::new(state.idle), state.room.share(BATCH)?);
+    while let Some(piece) = body::next(payload, state.idle).await? {
+        pace.keep(piece.len())?;
         if upload.push(&piece)? {
             upload = blocking(move || upload.flush().map(|()| upload)).await?;
         }
     }
-    upload.finish().await
+    let published = upload.finish().await;
+    drop(held);
+    published
 }
 
 /// `DELETE /api/v1/models/{path}`

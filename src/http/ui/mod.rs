@@ -12,9 +12,10 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 
-use super::{State, caller, reply};
+use super::{State, body, caller, reply};
 use crate::authn::{Caller, Evidence};
 use crate::error::{Error, Kind, Result};
+use crate::names::shown;
 use crate::service::invoke::blocking;
 use crate::store::sessions::Session;
 
@@ -44,7 +45,7 @@ async fn visitor(request: &HttpRequest, state: &Data<State>) -> Result<Visitor> 
     let session = blocking(move || service.session(&cookie)).await?.ok_or_else(nobody)?;
     let authorization: Vec<&str> = request.headers().get_all(header::AUTHORIZATION).filter_map(|value| value.to_str().ok()).collect();
     let evidence = Evidence { authorization: &authorization, session: Some(&session) };
-    let caller = state.service.identify(&evidence, caller::transport(request, state))?;
+    let caller = state.service.identify(&evidence, caller::transport(request.head(), state))?;
     Ok(Visitor { caller, session })
 }
 
@@ -52,13 +53,20 @@ async fn visitor(request: &HttpRequest, state: &Data<State>) -> Result<Visitor> 
 ///
 /// # Errors
 /// [`Kind::Denied`] when it came from elsewhere.
-fn same_origin(request: &HttpRequest) -> Result<()> {
-    let foreign = || Error::new(Kind::Denied, "the form was not sent from this console; open the page again and send it from there");
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(foreign)?;
-    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    match origin.and_then(|origin| origin.split_once("://")) {
+fn same_origin(request: &HttpRequest, state: &State) -> Result<()> {
+    let host = caller::host(request.head(), state).unwrap_or_default();
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
+    match origin.split_once("://") {
         Some((_, origin)) if origin == host => Ok(()),
-        _ => Err(foreign()),
+        _ => Err(Error::new(
+            Kind::Denied,
+            format!(
+                "the form was sent from `{}`, not from this console at `{}`; open the page again and send it from there (a proxy in \
+                 between must pass the Host header on, or be named with --trusted-proxy and send X-Forwarded-Host)",
+                shown(origin),
+                shown(host)
+            ),
+        )),
     }
 }
 
@@ -92,9 +100,9 @@ pub(super) fn bad_query(error: actix_web::error::QueryPayloadError, _request: &H
 ///
 /// # Errors
 /// When it does not come in time or is not the form expected.
-async fn form<T: DeserializeOwned>(request: &HttpRequest, payload: &mut Payload) -> Result<T> {
-    let body = caller::short_body(request, payload).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| Error::invalid(MALFORMED))?;
+async fn form<T: DeserializeOwned>(request: &HttpRequest, payload: &mut Payload, state: &State) -> Result<T> {
+    let body = body::short(request.head(), payload, state).await?;
+    let text = std::str::from_utf8(&body.bytes).map_err(|_| Error::invalid(MALFORMED))?;
     // A form is written as a query is.
     let form = actix_web::web::Query::<T>::from_query(text).map_err(|_| Error::invalid(MALFORMED))?;
     Ok(form.into_inner())

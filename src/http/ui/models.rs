@@ -10,11 +10,12 @@ use futures_util::{Stream, StreamExt as _};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::super::body::Pace;
 use super::{State, Visitor, own_form, page, refused, same_origin, see, status, visitor};
 use crate::error::{Error, Kind, Result};
 use crate::names::ModelPath;
 use crate::service::invoke::blocking;
-use crate::service::models::{Page, Published, Shown};
+use crate::service::models::{BATCH, Page, Published, Shown};
 use crate::store::models::Precondition;
 
 const PAGE: usize = 100;
@@ -147,7 +148,7 @@ pub(in super::super) async fn upload_page(request: HttpRequest, state: Data<Stat
 
 /// `POST /ui/upload`: fields `csrf` and `path`, then the file, as the form has them.
 pub(in super::super) async fn upload(request: HttpRequest, mut parts: Multipart, state: Data<State>) -> HttpResponse {
-    let visitor = match visitor(&request, &state).await.and_then(|visitor| same_origin(&request).map(|()| visitor)) {
+    let visitor = match visitor(&request, &state).await.and_then(|visitor| same_origin(&request, &state).map(|()| visitor)) {
         Ok(visitor) => visitor,
         Err(error) => return refused(&error),
     };
@@ -173,13 +174,18 @@ async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) 
                     return Err(Error::new(Kind::Denied, "the form is out of date; open the page again and send it from there"));
                 }
                 let path = path.take().ok_or_else(|| Error::invalid("the model path is missing"))?;
+                let (mut pace, held) = (Pace::new(state.idle), state.room.share(BATCH)?);
                 let mut upload = state.service.upload(&visitor.caller, path, Precondition::None)?;
                 while let Some(piece) = next(&mut field, state.idle).await? {
-                    if upload.push(&piece.map_err(|_| broken())?)? {
+                    let piece = piece.map_err(|_| broken())?;
+                    pace.keep(piece.len())?;
+                    if upload.push(&piece)? {
                         upload = blocking(move || upload.flush().map(|()| upload)).await?;
                     }
                 }
-                return upload.finish().await;
+                let published = upload.finish().await;
+                drop(held);
+                return published;
             }
             _ => return Err(Error::invalid("the form has a field that is not known")),
         }

@@ -38,14 +38,14 @@ pub(in super::super) async fn page() -> HttpResponse {
 /// `POST /ui/sign-in`
 pub(in super::super) async fn sign_in(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
     let result = async {
-        same_origin(&request)?;
-        let SignIn { name, password } = form(&request, &mut payload).await?;
-        let (service, address) = (state.service.clone(), caller::address(&request));
+        same_origin(&request, &state)?;
+        let SignIn { name, password } = form(&request, &mut payload, &state).await?;
+        let (service, address) = (state.service.clone(), caller::address(request.head(), &state));
         blocking(move || service.sign_in(&name, &password, address)).await
     };
     match result.await {
         Ok(signed) => {
-            let secure = if state.secure { "; Secure" } else { "" };
+            let secure = if caller::secure(request.head(), &state) { "; Secure" } else { "" };
             let cookie = format!("{COOKIE}={}; Path=/ui; HttpOnly; SameSite=Strict; Max-Age={}{secure}", signed.cookie, signed.seconds);
             HttpResponse::SeeOther().insert_header((header::LOCATION, "/ui/models")).insert_header((header::SET_COOKIE, cookie)).finish()
         }
@@ -68,9 +68,9 @@ pub(in super::super) struct SignOut {
 /// `POST /ui/sign-out`
 pub(in super::super) async fn sign_out(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
     let result = async {
-        same_origin(&request)?;
+        same_origin(&request, &state)?;
         let visitor = visitor(&request, &state).await?;
-        let SignOut { csrf } = form(&request, &mut payload).await?;
+        let SignOut { csrf } = form(&request, &mut payload, &state).await?;
         own_form(&visitor, &csrf)?;
         let (service, cookie) = (state.service.clone(), cookie(&request).unwrap_or_default());
         blocking(move || service.sign_out(&cookie)).await
@@ -120,10 +120,10 @@ pub(in super::super) async fn setup_page(query: Query<Token>, state: Data<State>
 
 /// `POST /ui/setup?token=`
 pub(in super::super) async fn setup(request: HttpRequest, mut payload: Payload, query: Query<Token>, state: Data<State>) -> HttpResponse {
-    if let Err(error) = claimable(&state, &query.token).and_then(|()| same_origin(&request)) {
+    if let Err(error) = claimable(&state, &query.token).and_then(|()| same_origin(&request, &state)) {
         return refused(&error);
     }
-    let SignIn { name, password } = match form(&request, &mut payload).await {
+    let SignIn { name, password } = match form(&request, &mut payload, &state).await {
         Ok(sent) => sent,
         Err(error) => return refused(&error),
     };

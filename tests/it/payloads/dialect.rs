@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{ask, ask_as, house, serving};
-use crate::support::{HOUSE, Reply, city, may_invoke};
+use crate::support::{HOUSE, Reply, city, may_invoke, rookery};
 use crate::uploads::door::{chunked, exchange};
 
 #[test]
@@ -40,7 +40,7 @@ fn bodies_over_their_cap_are_answered_413_however_they_are_framed() {
             let (status, text) =
                 exchange(&server, &head(&framing), &body).unwrap_or_else(|error| panic!("round {round}, {framing}: {error}"));
             assert_eq!(status, 413, "{text}");
-            assert!(text.contains(&format!("the body is larger than {cap} bytes; send fewer rows at once")), "{text}");
+            assert!(text.contains(&format!("the body is larger than {cap} bytes; send less at once")), "{text}");
         }
     }
     // Announced, not sent.
@@ -52,7 +52,57 @@ fn bodies_over_their_cap_are_answered_413_however_they_are_framed() {
     ask_as(&small, "house", "text/csv", blank(1024)).expect(200);
     let reply = ask_as(&small, "house", "text/csv", blank(1025)).expect(413);
     assert_eq!(reply.header("x-amzn-errortype"), Some("ValidationError"));
-    assert_eq!(reply.message(), "the body is larger than 1024 bytes; send fewer rows at once");
+    assert_eq!(reply.message(), "the body is larger than 1024 bytes; send less at once");
+}
+
+#[test]
+fn json_nests_as_deep_as_the_server_allows_and_no_deeper() {
+    // A row in `instances` stands at depth 2; what nobody reads of it may nest on.
+    let nested = |depth: usize| {
+        let rest = depth - 2;
+        format!(r#"{{"ignored":{}{},"instances":[[{HOUSE}]]}}"#, "[".repeat(rest + 1), "]".repeat(rest + 1))
+    };
+    for (flags, most) in [(&[][..], 64), (&["--json-depth", "4"][..], 4), (&["--json-depth", "512"][..], 512)] {
+        let server = serving(flags);
+        server.put_model("p/house", &city(1, 100.0)).expect(201);
+        ask_as(&server, "house", "application/json", nested(most)).expect(200);
+        let line = |depth: usize| format!(r#"{{"features":[{HOUSE}],"ignored":{}{}}}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+        ask_as(&server, "house", "application/jsonlines", line(most)).expect(200);
+        for (media, body) in [("application/json", nested(most + 1)), ("application/jsonlines", line(most + 1))] {
+            let reply = ask_as(&server, "house", media, body).expect(400);
+            assert!(reply.message().contains(&format!("the JSON nests deeper than {most}")), "{}", reply.text());
+        }
+    }
+    for depth in ["0", "513"] {
+        let (code, _, error) = rookery(&["serve", "--listen", "127.0.0.1:0", "--json-depth", depth], "");
+        assert_eq!(code, 1, "{error}");
+        assert!(error.contains("--json-depth is 1 to 512"), "{error}");
+    }
+}
+
+/// Plainly spelled, a prediction goes past the router; any other spelling goes through it, to the same answers.
+#[test]
+fn an_endpoint_is_found_however_its_path_is_spelled() {
+    let server = house();
+    let caller = server.put_user("ana", &may_invoke(&["house"]));
+    let headers = [("content-type", "text/csv"), ("x-amzn-sagemaker-target-model", "house")];
+    let send = |method: &str, path: &str, credential: &str| server.send(method, path, credential, &headers, HOUSE.as_bytes());
+    let told = |reply: &Reply| (reply.status, reply.header("x-amzn-errortype").map(str::to_owned), reply.text());
+    for credential in [caller.as_str(), server.admin.as_str(), "", "rk_no_key"] {
+        let [plain, coded] = ["p", "%70"].map(|name| told(&send("POST", &format!("/endpoints/{name}/invocations"), credential)));
+        assert_eq!(plain, coded);
+        assert_eq!(plain.0, if credential.len() > 10 { 200 } else { 403 });
+        let [plain, coded] = ["none", "non%65"].map(|name| told(&send("POST", &format!("/endpoints/{name}/invocations"), credential)));
+        assert_eq!(plain, coded);
+    }
+    // The query is read either way: this model cannot be explained.
+    let [plain, coded] = ["P", "%50"].map(|name| told(&send("POST", &format!("/endpoints/{name}/invocations?explain=true"), &caller)));
+    assert_eq!(plain, coded);
+    assert!(plain.0 == 400 && plain.2.contains("cannot be explained"), "{plain:?}");
+    send("GET", "/endpoints/p/invocations", &caller).expect(405);
+    for path in ["/endpoints//invocations", "/endpoints/p/q/invocations", "/endpoints/p/invocations/", "/endpoints/invocations"] {
+        send("POST", path, &caller).expect(404);
+    }
 }
 
 #[test]

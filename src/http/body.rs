@@ -1,0 +1,206 @@
+//! Bodies under their caps: how long, how slow, and how much memory all of them together.
+//!
+//! A body that came with its head is handed on as it is. One that comes in pieces is copied together, counts against the
+//! memory that all such bodies share until its answer is made, and has to keep a pace: nobody holds memory for long by
+//! sending a byte now and then. Next: `runtime.rs`, `native/models.rs` (uploads, which are not held whole).
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::RequestHead;
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::web::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+
+use super::State;
+use crate::error::{Error, Kind, Result};
+
+/// The body of a sign-in: a name and a password.
+const SHORT: usize = 16 << 10;
+/// How long it may take in all.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The pace that a body keeps after its first pause's worth of time, in bytes a second.
+const PACE: u64 = 8 << 10;
+
+/// A body as it comes, whoever handed it over.
+pub(super) trait Pieces: Stream<Item = std::result::Result<Bytes, PayloadError>> + Unpin {}
+
+impl<T: Stream<Item = std::result::Result<Bytes, PayloadError>> + Unpin> Pieces for T {}
+
+/// Memory for bodies that come in pieces, shared by all of them.
+#[derive(Debug)]
+pub(super) struct Room {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+impl Room {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: AtomicUsize::new(0) }
+    }
+
+    /// A share of it, of `bytes` at first.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when there is no more.
+    pub(super) fn share(&self, bytes: usize) -> Result<Share<'_>> {
+        let mut share = Share { room: self, bytes: 0 };
+        share.grow(bytes)?;
+        Ok(share)
+    }
+}
+
+/// What one body takes of the room; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share<'a> {
+    room: &'a Room,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    fn grow(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes;
+        // Taken first and given back by the drop of a refused one: of two at once both may be refused, never too much taken.
+        if self.room.taken.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.room.most {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Unavailable, "the server receives as many large bodies as it has memory for; try again in a second"))
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How fast a body comes.
+#[derive(Debug)]
+pub(super) struct Pace {
+    began: Instant,
+    bytes: u64,
+    idle: Duration,
+}
+
+impl Pace {
+    /// Of a body that begins now and may pause for `idle`.
+    pub(super) fn new(idle: Duration) -> Self {
+        Self { began: Instant::now(), bytes: 0, idle }
+    }
+
+    /// Counts `bytes` that came.
+    ///
+    /// # Errors
+    /// When all of it comes too slowly.
+    pub(super) fn keep(&mut self, bytes: usize) -> Result<()> {
+        self.bytes += bytes as u64;
+        let allowed = self.idle + Duration::from_millis(self.bytes.saturating_mul(1000) / PACE);
+        if self.began.elapsed() <= allowed {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("the body comes more slowly than {PACE} bytes a second; send it again over a faster connection")))
+    }
+}
+
+/// A whole body, and the memory it counts for.
+#[derive(Debug)]
+pub(super) struct Body<'a> {
+    /// It.
+    pub(super) bytes: Bytes,
+    _share: Option<Share<'a>>,
+}
+
+impl From<Bytes> for Body<'_> {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, _share: None }
+    }
+}
+
+/// The whole body, at most `limit` bytes. `may_wait` is asked before any of it is waited for and held.
+///
+/// # Errors
+/// [`Kind::TooLarge`]; [`Kind::Validation`] when it breaks off, pauses or takes too long; [`Kind::Unavailable`] when all
+/// bodies together take too much memory; what `may_wait` returns.
+pub(super) async fn whole<'a>(
+    head: &RequestHead,
+    payload: &mut impl Pieces,
+    state: &'a State,
+    limit: usize,
+    may_wait: impl FnOnce() -> Result<()>,
+) -> Result<Body<'a>> {
+    let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send less at once"));
+    let announced = head.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|announced| announced > limit) {
+        return Err(too_large());
+    }
+    let Some(first) = next(payload, state.idle).await? else { return Ok(Bytes::new().into()) };
+    // The usual body comes in one piece and is not copied.
+    if announced == Some(first.len()) {
+        return Ok(first.into());
+    }
+    may_wait()?;
+    let (mut pace, mut share) = (Pace::new(state.idle), state.room.share(first.len())?);
+    pace.keep(first.len())?;
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len()).min(limit));
+    whole.extend_from_slice(&first);
+    drop(first);
+    while whole.len() <= limit {
+        match next(payload, state.idle).await? {
+            Some(piece) => {
+                share.grow(piece.len())?;
+                pace.keep(piece.len())?;
+                whole.extend_from_slice(&piece);
+            }
+            None => return Ok(Body { bytes: whole.freeze(), _share: Some(share) }),
+        }
+    }
+    Err(too_large())
+}
+
+/// A short body of someone who is not known yet: all of it within [`PATIENCE`].
+///
+/// # Errors
+/// As [`whole`].
+pub(super) async fn short<'a>(head: &RequestHead, payload: &mut impl Pieces, state: &'a State) -> Result<Body<'a>> {
+    match tokio::time::timeout(PATIENCE, whole(head, payload, state, SHORT, || Ok(()))).await {
+        Ok(body) => body,
+        Err(_) => Err(Error::invalid(format!("the body did not come within {} seconds; send it again", PATIENCE.as_secs()))),
+    }
+}
+
+/// The next piece of a body, waited for no longer than `idle`.
+///
+/// # Errors
+/// When it breaks off or pauses too long.
+pub(super) async fn next(payload: &mut impl Pieces, idle: Duration) -> Result<Option<Bytes>> {
+    // What came with the head is there after one more turn of the connection, and needs no timer.
+    let mut turned = false;
+    let arrived = poll_fn(|context| match payload.poll_next_unpin(context) {
+        Poll::Ready(piece) => Poll::Ready(Some(piece)),
+        Poll::Pending if turned => Poll::Ready(None),
+        Poll::Pending => {
+            turned = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    let piece = match arrived.await {
+        Some(piece) => Ok(piece),
+        None => tokio::time::timeout(idle, payload.next()).await,
+    };
+    match piece {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(piece))) => Ok(Some(piece)),
+        Ok(Some(Err(error))) => {
+            Err(Error::invalid("the body broke off before its end; send it again").because(BrokenOff(error.to_string())))
+        }
+        Err(_) => Err(Error::invalid(format!("the body paused for more than {} seconds; send it again", idle.as_secs()))),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BrokenOff(String);

@@ -1,0 +1,189 @@
+//! What bodies may cost: their memory together, the pace they keep, who may send them at all; and what a proxy says of them.
+//!
+//! The cap on one body is `payloads/dialect.rs`; senders that stop half way are in `concurrency.rs`.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::concurrency::{answer, head, raw};
+use crate::support::{ADMIN_PASSWORD, HOUSE, Reply, Server, city, may_invoke, send};
+
+/// A server with the house model behind endpoint `p`.
+fn house(flags: &[&str]) -> Server {
+    let server = Server::with(flags);
+    server.put_model("p/house", &city(1, 100.0)).expect(201);
+    server.put_endpoint("p", &json!([{ "prefix": "p/" }]));
+    server
+}
+
+/// The head of a prediction whose body has `length` bytes.
+fn invoke_head(server: &Server, length: usize) -> Vec<u8> {
+    let head = head(server, "POST", "/endpoints/p/invocations", length);
+    format!("{head}x-amzn-sagemaker-target-model: house\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn bodies_together_take_no_more_memory_than_they_may() {
+    let server = house(&["--body", "1MiB", "--body-memory", "5MiB"]);
+    let (length, sent) = (1 << 20, (1 << 20) - 1000);
+    let mut begun: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = raw(&server, &invoke_head(&server, length));
+            // Who is refused half way may close before all is written.
+            let _ = stream.write_all(&vec![b'\n'; sent]);
+            stream
+        })
+        .collect();
+    // Those that found no room were told so; the first ones are waited for.
+    thread::sleep(Duration::from_secs(1));
+    let is_told = |stream: &TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        stream.peek(&mut [0]).is_ok()
+    };
+    let refused: Vec<String> = begun.iter_mut().filter(|stream| is_told(stream)).map(answer).collect();
+    assert!((3..8).contains(&refused.len()), "{} of 8 were refused", refused.len());
+    for text in &refused {
+        assert!(text.starts_with("HTTP/1.1 503") && text.contains("retry-after: 1") && text.contains("as many large bodies"), "{text}");
+    }
+    // A row needs no such memory; a large body does, and has it again once the others are gone.
+    server.invoke("p", Some("house"), &server.admin, HOUSE).expect(200);
+    let large = format!("{HOUSE}{}", "\n".repeat(1_000_000));
+    server.invoke("p", Some("house"), &server.admin, &large).expect(503);
+    drop(begun);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.invoke("p", Some("house"), &server.admin, &large).status != 200 {
+        assert!(Instant::now() < deadline, "the memory of bodies that broke off was not given back");
+        thread::sleep(Duration::from_millis(50));
+    }
+    for _ in 0..20 {
+        server.invoke("p", Some("house"), &server.admin, &large).expect(200);
+    }
+}
+
+#[test]
+fn a_body_that_trickles_is_cut_off() {
+    let server = house(&["--idle-seconds", "1"]);
+    for (begin, path) in [
+        (invoke_head(&server, 100_000), "/endpoints/p/invocations"),
+        (format!("{}\r\n", head(&server, "PUT", "/api/v1/models/p/slow", 100_000)).into_bytes(), "/api/v1/models/p/slow"),
+        (format!("{}\r\n", head(&server, "POST", "/api/v1/endpoints", 100_000)).into_bytes(), "/api/v1/endpoints"),
+    ] {
+        let mut stream = raw(&server, &begin);
+        let began = Instant::now();
+        // No pause is too long, and all of it would take three hours.
+        while began.elapsed() < Duration::from_secs(4) && stream.write_all(b"1").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let text = answer(&mut stream);
+        assert!(text.starts_with("HTTP/1.1 400") && text.contains("more slowly than 8192 bytes a second"), "{path}: {text}");
+    }
+}
+
+#[test]
+fn who_may_not_invoke_is_told_so_before_the_body_is_there() {
+    let mut server = house(&[]);
+    let caller = server.put_user("ana", &may_invoke(&["other"]));
+    server.admin = caller;
+    let mut stream = raw(&server, &invoke_head(&server, 1 << 20));
+    stream.write_all(&[b'1'; 100]).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let began = Instant::now();
+    let text = answer(&mut stream);
+    assert!(text.starts_with("HTTP/1.1 403") && text.contains("AccessDeniedException"), "{text}");
+    assert!(began.elapsed() < Duration::from_secs(10), "the rest of the body was waited for");
+}
+
+#[test]
+fn long_predictions_hold_up_nobody_else() {
+    const LONG: usize = 400;
+    let server = Server::with(&["--workers", "1", "--concurrency", "2000"]);
+    let model = rookery::cli::demo::city::model(1, 100.0, 100, 6);
+    server.put_model("p/house", model.as_bytes()).expect(201);
+    server.put_endpoint("p", &json!([{ "prefix": "p/" }]));
+    // More of them than the pool has threads, each far over what a worker does itself.
+    let rows = format!("{HOUSE}\n").repeat(4000);
+    let done = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..LONG {
+            scope.spawn(|| {
+                server.invoke("p", Some("house"), &server.admin, &rows).expect(200);
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        while done.load(Ordering::SeqCst) == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        server.send("GET", "/readyz", "", &[], b"").expect(200);
+        let body = json!({ "name": "root-admin", "password": ADMIN_PASSWORD }).to_string();
+        server.send("POST", "/api/v1/login", "", &[], body.as_bytes()).expect(200);
+        let before = done.load(Ordering::SeqCst);
+        assert!(before < LONG / 2, "a sign-in waited for {before} of {LONG} long predictions");
+    });
+}
+
+#[test]
+fn forwarding_headers_are_believed_of_trusted_proxies_alone() {
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": "*",
+        "Condition": { "IpAddress": { "aws:SourceIp": "203.0.113.0/24" }, "Bool": { "aws:SecureTransport": "true" } },
+    }]});
+    let call = |server: &Server, key: &str, forwarded: &[(&str, &str)]| -> Reply {
+        let mut headers = vec![("content-type", "text/csv"), ("x-amzn-sagemaker-target-model", "house")];
+        headers.extend_from_slice(forwarded);
+        server.send("POST", "/endpoints/p/invocations", key, &headers, HOUSE.as_bytes())
+    };
+    let https = ("x-forwarded-proto", "https");
+    let server = house(&["--trusted-proxy", "127.0.0.0/8,10.0.0.1"]);
+    let key = server.put_user("ana", &policy);
+    for (status, forwarded) in [
+        (200, "203.0.113.9"),
+        // The nearest that is no proxy counts: what stands before it anybody may have written.
+        (200, "198.51.100.7, 203.0.113.9"),
+        (200, "203.0.113.9, 10.0.0.1"),
+        (403, "203.0.113.9, 198.51.100.7"),
+        (403, "203.0.113.9, nonsense"),
+        (403, "198.51.100.7"),
+        (403, ""),
+    ] {
+        let reply = call(&server, &key, &[("x-forwarded-for", forwarded), https]);
+        assert_eq!(reply.status, status, "{forwarded}: {}", reply.text());
+    }
+    call(&server, &key, &[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9"), https]).expect(200);
+    call(&server, &key, &[("x-forwarded-for", "203.0.113.9")]).expect(403);
+    call(&server, &key, &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "http")]).expect(403);
+    // Guesses count against who made them, not against the proxy that all come through.
+    let guess = |address: &str, password: &str| {
+        let body = json!({ "name": "root-admin", "password": password }).to_string();
+        send(&server.url, "POST", "/api/v1/login", "", &[("x-forwarded-for", address)], body.as_bytes()).unwrap().status
+    };
+    let other = |address: &str| {
+        let body = json!({ "name": "nobody", "password": "a wrong password" }).to_string();
+        send(&server.url, "POST", "/api/v1/login", "", &[("x-forwarded-for", address)], body.as_bytes()).unwrap().status
+    };
+    for _ in 0..10 {
+        assert_eq!(other("198.51.100.7"), 401);
+    }
+    assert_eq!(guess("198.51.100.7", ADMIN_PASSWORD), 429);
+    assert_eq!(guess("198.51.100.8", ADMIN_PASSWORD), 200);
+    // The console's own pages, as the browser names them.
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", "https://models.example.com")];
+    let sign_in = |server: &Server, more: &[(&str, &str)]| {
+        let headers: Vec<_> = form.iter().chain(more).copied().collect();
+        let body = format!("name=root-admin&password={}", ADMIN_PASSWORD.replace(' ', "+"));
+        server.send("POST", "/ui/sign-in", "", &headers, body.as_bytes())
+    };
+    let signed = sign_in(&server, &[("x-forwarded-host", "models.example.com"), https]).expect(303);
+    assert!(signed.header("set-cookie").unwrap().ends_with("; Secure"), "{:?}", signed.headers);
+    let refused = sign_in(&server, &[]).expect(403).text();
+    assert!(refused.contains("models.example.com") && refused.contains("--trusted-proxy"), "{refused}");
+    // Without the flag nobody is believed.
+    let server = house(&[]);
+    let key = server.put_user("ana", &policy);
+    call(&server, &key, &[("x-forwarded-for", "203.0.113.9"), https]).expect(403);
+    sign_in(&server, &[("x-forwarded-host", "models.example.com"), https]).expect(403);
+}
