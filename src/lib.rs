@@ -1,13 +1,13 @@
 //! Rookery: thousands of small models behind one endpoint, from one SQLite file, with access per model.
 //!
 //! # One request
-//! `POST /endpoints/housing/invocations` meets the route table ([`http::routes`]), which hands it to the SageMaker
-//! dialect; that identifies the sender ([`authn`] turns credentials into a `Caller`), reads the body under its cap and
-//! calls [`service::Service::invoke`], the one way to a model. There the caller's compiled policies are asked
-//! ([`policy`] answers with a `Permit` or a denial that says why), a place among the concurrent predictions is taken, and
-//! each stage's model is found: path to version in the catalog, version to model in the [`cache`]. A miss goes to the
-//! [`store`], once for all who wait. Rows are decoded ([`codec`]), run through the stages ([`runtime`]) and encoded. Warm,
-//! none of it touches SQL or leaves its thread.
+//! `POST /endpoints/housing/invocations` meets the route table ([`http::routes`]; plainly spelled, it is let past the
+//! router by `http/front.rs`, to the same handler), which hands it to the SageMaker dialect; that identifies the sender
+//! ([`authn`] turns credentials into a `Caller`), reads the body under its cap and calls [`service::Service::invoke`], the
+//! one way to a model. There the caller's compiled policies are asked ([`policy`] answers with a `Permit` or a denial that
+//! says why), a place among the concurrent predictions is taken, and each stage's model is found: path to version in the
+//! catalog, version to model in the [`cache`]. A miss goes to the [`store`], once for all who wait. Rows are decoded
+//! ([`codec`]), run through the stages ([`runtime`]) and encoded. Warm, none of it touches SQL or leaves its thread.
 //!
 //! # One write
 //! An upload streams into staged pieces, is prepared (parsed, checked, laid out flat) and becomes visible by one small

@@ -87,11 +87,25 @@ where
     }
 }
 
+/// The path of predictions around the endpoint's name, as the table has it.
+const BEFORE: &str = "/endpoints/";
+const AFTER: &str = "/invocations";
+
 /// Where in its path a request for predictions names the endpoint.
 fn endpoint(request: &Request) -> Option<Range<usize>> {
-    const BEFORE: &str = "/endpoints/";
-    const AFTER: &str = "/invocations";
     let name = request.path().strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
     let plain = *request.method() == Method::POST && !name.is_empty() && !name.bytes().any(|byte| matches!(byte, b'/' | b'%'));
     plain.then(|| BEFORE.len()..BEFORE.len() + name.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::routes::TABLE;
+    use super::*;
+
+    #[test]
+    fn the_path_is_the_tables() {
+        let path = format!("{BEFORE}{{endpoint}}{AFTER}");
+        assert!(TABLE.iter().any(|line| line.path == path && line.method == "post"));
+    }
 }

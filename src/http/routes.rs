@@ -1,7 +1,8 @@
 //! Every route there is, in one table: method, path, whether it is open to callers without a credential, handler.
 //!
 //! The router is made from it, and so is the list of open routes that a test holds. Order matters only for patterns
-//! that overlap: the first one wins. Next: the handler's own file.
+//! that overlap: the first one wins. `front.rs` knows the first line's path by heart and spares it the matching. Next: the
+//! handler's own file.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
