@@ -5,6 +5,7 @@
 //! run on one and two rows, which also tells what a row costs. The prepared form is the graph without what is not
 //! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
 
+mod functions;
 mod graph;
 mod ml;
 mod node;
@@ -176,6 +177,7 @@ fn slim(graph: &mut proto::Graph, ensembles: &[(String, Vec<i64>)]) {
 
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let mut model = proto::read(bytes::Bytes::copy_from_slice(bytes))?;
+    functions::write_out(&mut model)?;
     // Names are how flat trees find their node again; without one a node gets its place.
     if let Some(graph) = &mut model.graph {
         let mut seen = std::collections::HashSet::new();
