@@ -1,6 +1,6 @@
 //! ONNX models: the graphs of skl2onnx, onnxmltools and small neural networks, run by an interpreter of typed operators.
 //!
-//! `proto.rs` reads the file, `graph.rs` turns it into a plan, `ops/` and `ml/` hold the operators. Here a graph becomes
+//! `proto.rs` reads the file, `graph.rs` turns it into a plan, `ops/`, `ml/` and `text/` hold the operators. Here a graph becomes
 //! a [`Model`]: its inputs are the schema's parts, its outputs are told apart into labels, scores and extras by a trial
 //! run on one and two rows, which also tells what a row costs. The prepared form is the graph without what is not
 //! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
@@ -11,6 +11,7 @@ mod ml;
 mod node;
 mod ops;
 mod proto;
+mod text;
 mod value;
 
 use std::cell::RefCell;

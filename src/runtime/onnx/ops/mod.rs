@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 use super::graph::{Inputs, Plan};
 use super::ml;
 use super::node::Node;
+use super::text;
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::names::shown;
@@ -84,7 +85,7 @@ pub(crate) fn parse(node: &Node<'_>, bodies: Vec<(&str, Plan)>) -> Result<Box<dy
 
 fn core(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
     type Family = fn(&str, &Node<'_>) -> Result<Option<Box<dyn Op>>>;
-    const FAMILIES: [Family; 10] = [
+    const FAMILIES: [Family; 11] = [
         elementwise::parse,
         cast::parse,
         logic::parse,
@@ -95,6 +96,7 @@ fn core(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
         gemm::parse,
         neural::parse,
         recurrent::parse,
+        text::parse,
     ];
     for family in FAMILIES {
         if let Some(op) = family(name, node)? {
