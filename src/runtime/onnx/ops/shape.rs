@@ -602,6 +602,8 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "Flatten" => boxed(Flatten(node.int("axis", 1))),
         "Transpose" => boxed(Transpose(node.attribute("perm").map(|attribute| attribute.ints.as_slice().into()))),
         "Concat" => boxed(Concat(node.int("axis", 1))),
+        // Arrays of rows that a graph gives as a sequence are answered as the columns of one.
+        "SequenceConstruct" => boxed(Concat(1)),
         "Slice" => boxed(Slice {
             starts: Given::new(node, "starts", 1)?,
             ends: Given::new(node, "ends", 2)?,
