@@ -115,6 +115,17 @@ def boosted(kind, target, missing=False, **parameters):
     return make
 
 
+def gaussian_classes(kernel):
+    """onnxruntime lacks an operator of this one, so it is compared with scikit-learn itself."""
+
+    def make():
+        model = gaussian_process.GaussianProcessClassifier(kernel).fit(X.astype(np.float64), BINARY)
+        onnx = to_onnx(model, X[:1].astype(np.float64), options={id(model): {"zipmap": False}})
+        return onnx.SerializeToString(), {"X": TEST.astype(np.float64)}, lambda given: [("label", model.predict(given["X"])), ("probabilities", model.predict_proba(given["X"]))]
+
+    return make
+
+
 def missing():
     x = X.copy()
     x[np.random.default_rng(4).random(x.shape) < 0.2] = np.nan
@@ -199,6 +210,8 @@ def cases():
     yield "mlp-binary-tanh", converted(neural_network.MLPClassifier((16,), activation="tanh", max_iter=80, random_state=0), BINARY, zipmap=off)
     yield "mlp-regressor", converted(neural_network.MLPRegressor(hidden_layer_sizes=(16,), activation="logistic", max_iter=80, random_state=0), NUMBER)
     yield "gaussian-process", converted(gaussian_process.GaussianProcessRegressor(gaussian_process.kernels.RBF() + gaussian_process.kernels.WhiteKernel()), NUMBER, dtype=np.float64)
+    yield "gaussian-process-classifier", gaussian_classes(gaussian_process.kernels.RBF(2.0))
+    yield "gaussian-process-classifier-default", gaussian_classes(None)
     yield "lda", converted(discriminant_analysis.LinearDiscriminantAnalysis(), Y, zipmap=off)
     yield "qda", converted(discriminant_analysis.QuadraticDiscriminantAnalysis(reg_param=0.1), Y, zipmap=off)
     yield "calibrated-sigmoid", converted(calibration.CalibratedClassifierCV(lm.LogisticRegression()), Y, zipmap=off)
@@ -225,6 +238,9 @@ def cases():
     yield "imputer", converted(impute.SimpleImputer(), None, x=missing(), test=missing()[:40])
     yield "imputer-double", converted(impute.SimpleImputer(strategy="median"), None, x=missing(), test=missing()[:40], dtype=np.float64)
     yield "knn-imputer", converted(impute.KNNImputer(n_neighbors=2), None, x=missing(), test=missing()[:40])
+    for count in (1, 5):
+        yield f"knn-imputer-{count}", converted(impute.KNNImputer(n_neighbors=count), None, x=missing(), test=missing()[:40])
+    yield "knn-imputer-logistic", converted(pipeline.make_pipeline(impute.KNNImputer(), lm.LogisticRegression()), Y, x=missing(), test=missing()[:40])
     yield "pca", converted(de.PCA(3), None)
     yield "truncated-svd", converted(de.TruncatedSVD(3), None)
     yield "kernel-pca", converted(de.KernelPCA(3, kernel="rbf"), None)
@@ -254,6 +270,10 @@ def cases():
     yield "lgb-3", boosted("LGBMClassifier", Y)
     yield "lgb-regressor", boosted("LGBMRegressor", NUMBER)
     yield "lgb-missing", boosted("LGBMRegressor", NUMBER, missing=True)
+    import onnx_hand
     import onnx_networks
+    import onnx_text
 
     yield from onnx_networks.cases()
+    yield from onnx_text.cases()
+    yield from onnx_hand.cases()

@@ -101,9 +101,15 @@ impl Graph {
     }
 
     fn file(&self) -> Vec<u8> {
+        self.with(&[]).0
+    }
+
+    /// The model's file with functions of its own.
+    fn with(&self, functions: &[Wire]) -> Wire {
         let set = |domain: &str, version: i64| Wire::default().bytes(1, domain).int(2, version);
         let wire = Wire::default().int(1, 8).bytes(2, "by hand").put(7, self.wire());
-        wire.put(8, set("", 15)).put(8, set("ai.onnx.ml", 2)).0
+        let wire = functions.iter().fold(wire, |wire, function| wire.put(25, function.clone()));
+        wire.put(8, set("", 15)).put(8, set("ai.onnx.ml", 2))
     }
 }
 
@@ -134,6 +140,36 @@ fn dense() -> Graph {
         weights: vec![tensor("W", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), tensor("b", &[2], &[0.5, -100.0])],
         inputs: vec![info("X", 1, &[-1, 2])],
         outputs: vec![info("Y", 1, &[-1, 2])],
+    }
+}
+
+/// A function of domain `own` from `x` to `y`.
+fn function(name: &str, nodes: Vec<Wire>) -> Wire {
+    let wire = Wire::default().bytes(1, name).bytes(4, "x").bytes(5, "y").bytes(10, "own");
+    nodes.into_iter().fold(wire, |wire, node| wire.put(7, node)).put(9, Wire::default().bytes(1, "").int(2, 15))
+}
+
+/// Words counted: a text to tokens to how often two words and a pair occur.
+fn counted() -> Graph {
+    let tokens = node("Tokenizer", "com.microsoft", &["X"], &["tokens"])
+        .put(5, text("tokenexp", "[a-z]+"))
+        .put(5, text("pad_value", "#"))
+        .put(5, int("mark", 0))
+        .put(5, int("mincharnum", 1));
+    let flatten = node("Flatten", "", &["tokens"], &["flat"]);
+    let grams = node("TfIdfVectorizer", "", &["flat"], &["Y"])
+        .put(5, text("mode", "TF"))
+        .put(5, int("min_gram_length", 1))
+        .put(5, int("max_gram_length", 2))
+        .put(5, int("max_skip_count", 0))
+        .put(5, ints("ngram_counts", &[0, 2]))
+        .put(5, ints("ngram_indexes", &[1, 0, 2]))
+        .put(5, texts("pool_strings", &["a", "b", "a", "b"]));
+    Graph {
+        nodes: vec![tokens, flatten, grams],
+        weights: vec![],
+        inputs: vec![info("X", 8, &[-1, 1])],
+        outputs: vec![info("Y", 1, &[-1, 3])],
     }
 }
 
@@ -222,6 +258,113 @@ fn text_and_numbers_come_by_name_and_labels_are_words() {
     let words: Vec<Box<str>> = vec!["old".into(), "young".into(), "young".into()];
     assert_eq!(output.labels, Some(Tensor::new(1, words).unwrap().into()));
     assert!(output.list && output.scores.columns() == 2);
+}
+
+#[test]
+fn words_are_counted() {
+    let model = read(&counted().file()).unwrap();
+    let rows: Vec<Box<str>> = ["a b, a c", "", "b a b", "B#"].map(Box::from).to_vec();
+    let output = model.predict(&[Tensor::new(1, rows).unwrap().into()]).unwrap();
+    assert_eq!(output.scores, Tensor::new(3, vec![1.0f32, 2.0, 1.0, 0.0, 0.0, 0.0, 2.0, 1.0, 1.0, 0.0, 0.0, 0.0]).unwrap().into());
+}
+
+#[test]
+fn hostile_vectorisers_are_refused_by_name() {
+    // Of two attributes of a name the first counts.
+    let with = |at: usize, attribute: Wire| {
+        let mut graph = counted();
+        graph.nodes[at] = Wire::default().put(5, attribute);
+        graph.nodes[at].0.extend(&counted().nodes[at].0);
+        graph
+    };
+    let mut huge = counted();
+    huge.nodes[2] = node("TfIdfVectorizer", "", &["flat"], &["Y"])
+        .put(5, text("mode", "TF"))
+        .put(5, int("min_gram_length", 1))
+        .put(5, int("max_gram_length", 1))
+        .put(5, int("max_skip_count", 0))
+        .put(5, ints("ngram_counts", &[0]))
+        .put(5, ints("ngram_indexes", &[1 << 40]))
+        .put(5, texts("pool_strings", &["a"]));
+    refused(&huge, "`ngram_indexes`");
+    for (attribute, words) in [
+        (text("tokenexp", "(?u)\\w+"), "`(?u`"),
+        (text("tokenexp", "((((a{99}){99}){99}){99})"), "too large"),
+        (text("tokenexp", &"(a".repeat(3000)), "longer"),
+        (text("pad_value", &"#".repeat(5000)), "`pad_value`"),
+        (int("mincharnum", 0), "`mincharnum`"),
+        (texts("separators", &["x*"]), "where nothing stands"),
+        (texts("separators", &[" ", "\\b"]), "where nothing stands"),
+    ] {
+        refused(&with(0, attribute), words);
+    }
+    for (attribute, words) in [
+        (int("max_gram_length", i64::MAX), "`max_gram_length`"),
+        (int("max_skip_count", -1), "`max_skip_count`"),
+        (ints("ngram_counts", &[0, 3]), "`ngram_counts`"),
+        (ints("ngram_counts", &[0, -1]), "`ngram_counts`"),
+        (ints("ngram_counts", &[0, 1 << 40]), "`ngram_counts`"),
+        (ints("ngram_indexes", &[0, 1]), "`ngram_indexes`"),
+        (ints("ngram_indexes", &[0, 1, -2]), "`ngram_indexes`"),
+        (texts("pool_strings", &["a", "a", "a", "b"]), "twice"),
+        (floats("weights", &[1.0]), "`weights`"),
+    ] {
+        refused(&with(2, attribute), words);
+    }
+}
+
+#[test]
+fn functions_are_written_out_where_they_are_called() {
+    let double = function("double", vec![node("Add", "", &["x", "x"], &["y"])]);
+    let fourfold = function("fourfold", vec![node("double", "own", &["x"], &["t"]), node("double", "own", &["t"], &["y"])]);
+    let mut graph = dense();
+    graph.nodes[2] = node("fourfold", "own", &["a"], &["Y"]);
+    let model = read(&graph.with(&[fourfold, double]).0).unwrap();
+    let output = answer(&*model, 2, &[1.0, 1.0]).unwrap();
+    assert_eq!(output.scores, Tensor::new(2, vec![18.0f32, -376.0]).unwrap().into());
+    // What is handed through is the caller's.
+    graph.nodes[2] = node("same", "own", &["a"], &["Y"]);
+    let same = Wire::default().bytes(1, "same").bytes(4, "x").bytes(5, "x").bytes(10, "own");
+    let output = answer(&*read(&graph.with(&[same]).0).unwrap(), 2, &[1.0, 1.0]).unwrap();
+    assert_eq!(output.scores, Tensor::new(2, vec![4.5f32, -94.0]).unwrap().into());
+}
+
+#[test]
+fn functions_that_grow_without_end_are_refused() {
+    let refused = |functions: &[Wire], words: &str| {
+        let mut graph = dense();
+        graph.nodes[2] = node("f0", "own", &["a"], &["Y"]);
+        let error = read(&graph.with(functions).0).unwrap_err();
+        assert!(error.message().contains(words), "`{}` does not say `{words}`", error.message());
+    };
+    let call = |name: &str| node(name, "own", &["x"], &["y"]);
+    refused(&[function("f0", vec![call("f0")])], "calls itself");
+    refused(&[function("f0", vec![call("f1")]), function("f1", vec![call("f0")])], "calls itself");
+    refused(&[function("f0", vec![]), function("f0", vec![])], "two functions");
+    refused(&[function("f0", vec![node("Bernoulli", "", &["x"], &["y"])])], "`f0-node/Bernoulli-node`");
+    refused(&[function("f0", vec![node("Relu", "", &["nothing"], &["y"])])], "nothing makes");
+    // Each calls the next two times ten.
+    let many: Vec<Wire> = (0..12)
+        .map(|at| {
+            let next = format!("f{}", at + 1);
+            let chain = (0..10).map(|step| {
+                let (from, to) = (
+                    if step == 0 { "x".to_owned() } else { format!("t{step}") },
+                    if step == 9 { "y".to_owned() } else { format!("t{}", step + 1) },
+                );
+                node(if at == 11 { "Relu" } else { &next }, if at == 11 { "" } else { "own" }, &[&from], &[&to])
+            });
+            function(&format!("f{at}"), chain.collect())
+        })
+        .collect();
+    refused(&many, "too large");
+    let deep: Vec<Wire> = (0..50).map(|at| function(&format!("f{at}"), vec![call(&format!("f{}", at + 1))])).collect();
+    refused(&deep, "deeper");
+    // A long list, copied by each call.
+    let list = node("Constant", "", &[], &["c"]).put(5, floats("value_floats", &vec![1.0; 1 << 20]));
+    let long = function("f1", vec![list, node("Identity", "", &["x"], &["y"])]);
+    let calls = (0..200).map(|at| node("f1", "own", &["x"], &[&if at == 0 { "y".to_owned() } else { format!("t{at}") }]));
+    refused(&[function("f0", calls.collect()), long], "too large");
 }
 
 #[test]
@@ -350,7 +493,7 @@ fn bombs_are_refused_before_they_take_memory() {
 
 #[test]
 fn every_cut_of_a_graph_is_refused_or_served() {
-    for graph in [dense(), good_trees(), mixed()] {
+    for graph in [dense(), good_trees(), mixed(), counted()] {
         let file = graph.file();
         assert!(read(&file).is_ok());
         let mut taken = Vec::new();
@@ -367,7 +510,7 @@ fn every_cut_of_a_graph_is_refused_or_served() {
 #[test]
 fn every_flipped_byte_is_refused_or_answers_finite_numbers() {
     let mut answered = 0;
-    for graph in [dense(), good_trees(), mixed()] {
+    for graph in [dense(), good_trees(), mixed(), counted()] {
         let file = graph.file();
         for at in 0..file.len() {
             for flip in [0x01, 0x04, 0x10, 0x80, 0xff] {

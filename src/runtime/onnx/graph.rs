@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use smallvec::SmallVec;
 
+use super::functions::OPSET;
 use super::node::Node;
 use super::ops::{self, Op, Values};
 use super::proto;
@@ -297,9 +298,9 @@ impl Planner<'_> {
                 }
                 continue;
             }
-            let opset = self
-                .opsets
-                .version(&node.domain)
+            let own = node.attribute.iter().find(|attribute| attribute.name == OPSET).map(|attribute| attribute.i);
+            let opset = own
+                .or_else(|| self.opsets.version(&node.domain))
                 .ok_or_else(|| wrap(Error::invalid(format!("the model imports no operator set of domain `{}`", shown(&node.domain)))))?;
             let known: SmallVec<[Option<&Value>; 4]> =
                 sources.iter().map(|source| if let Some(Source::Constant(at)) = source { constants.get(*at) } else { None }).collect();

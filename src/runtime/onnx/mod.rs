@@ -1,15 +1,17 @@
 //! ONNX models: the graphs of skl2onnx, onnxmltools and small neural networks, run by an interpreter of typed operators.
 //!
-//! `proto.rs` reads the file, `graph.rs` turns it into a plan, `ops/` and `ml/` hold the operators. Here a graph becomes
+//! `proto.rs` reads the file, `graph.rs` turns it into a plan, `ops/`, `ml/` and `text/` hold the operators. Here a graph becomes
 //! a [`Model`]: its inputs are the schema's parts, its outputs are told apart into labels, scores and extras by a trial
 //! run on one and two rows, which also tells what a row costs. The prepared form is the graph without what is not
 //! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
 
+mod functions;
 mod graph;
 mod ml;
 mod node;
 mod ops;
 mod proto;
+mod text;
 mod value;
 
 use std::cell::RefCell;
@@ -176,6 +178,7 @@ fn slim(graph: &mut proto::Graph, ensembles: &[(String, Vec<i64>)]) {
 
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let mut model = proto::read(bytes::Bytes::copy_from_slice(bytes))?;
+    functions::write_out(&mut model)?;
     // Names are how flat trees find their node again; without one a node gets its place.
     if let Some(graph) = &mut model.graph {
         let mut seen = std::collections::HashSet::new();

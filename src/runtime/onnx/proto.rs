@@ -21,6 +21,30 @@ pub(crate) struct Model {
     pub(crate) graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     pub(crate) opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "25")]
+    pub(crate) functions: Vec<Function>,
+}
+
+/// A function of the model's own: nodes to be written out where it is called.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Function {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) output: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) node: Vec<Node>,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) opset_import: Vec<OperatorSet>,
+    #[prost(string, tag = "10")]
+    pub(crate) domain: String,
+    /// Attributes that a call may leave out.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) attribute_proto: Vec<Attribute>,
+    #[prost(string, tag = "13")]
+    pub(crate) overload: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -60,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) attribute: Vec<Attribute>,
     #[prost(string, tag = "7")]
     pub(crate) domain: String,
+    #[prost(string, tag = "8")]
+    pub(crate) overload: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -82,6 +108,9 @@ pub(crate) struct Attribute {
     pub(crate) ints: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "9")]
     pub(crate) strings: Vec<Bytes>,
+    /// Within a function: the caller's attribute that this one is.
+    #[prost(string, tag = "21")]
+    pub(crate) ref_attr_name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -226,6 +255,7 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
 #[derive(Clone, Copy)]
 enum Inside {
     Model,
+    Function,
     Graph,
     Node,
     Attribute,
@@ -235,8 +265,8 @@ enum Inside {
 }
 
 /// Bytes in memory that a message of a kind takes before its own lists.
-const MESSAGE: usize = 320;
-const STRING: usize = 40;
+pub(crate) const MESSAGE: usize = 360;
+pub(crate) const STRING: usize = 40;
 /// The deepest nesting of graphs in graphs.
 const DEPTH_MAX: usize = 40;
 
@@ -253,11 +283,12 @@ fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: u
         let Some(bytes) = bytes else { continue };
         let next = match (inside, number) {
             (Inside::Model, 7) | (Inside::Attribute, 6) => Some(Inside::Graph),
-            (Inside::Model, 8) => Some(Inside::Shallow),
-            (Inside::Graph, 1) => Some(Inside::Node),
+            (Inside::Model, 8) | (Inside::Function, 9) => Some(Inside::Shallow),
+            (Inside::Model, 25) => Some(Inside::Function),
+            (Inside::Graph, 1) | (Inside::Function, 7) => Some(Inside::Node),
             (Inside::Graph, 5) | (Inside::Attribute, 5) => Some(Inside::Tensor),
             (Inside::Graph, 11 | 12) => Some(Inside::Info),
-            (Inside::Node, 5) => Some(Inside::Attribute),
+            (Inside::Node, 5) | (Inside::Function, 11) => Some(Inside::Attribute),
             // Types and shapes nest a few levels of small messages.
             (Inside::Info, 2) => {
                 *weight += MESSAGE + bytes.len() * 16;

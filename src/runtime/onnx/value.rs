@@ -21,6 +21,8 @@ pub(crate) const RANK_MAX: usize = 8;
 /// The most steps one request may take, at worst about a minute, and those of a graph's trial row.
 const WORK_MAX: u64 = 1 << 36;
 const TRIAL_MAX: u64 = 1 << 33;
+/// The most bytes of text one request may make.
+const TEXT_MAX: usize = 1 << 29;
 
 /// Numbers or text, owned.
 #[derive(Debug, Clone, PartialEq)]
@@ -351,6 +353,8 @@ pub(crate) struct Meter {
     pub(crate) live: Cell<usize>,
     /// Steps taken.
     pub(crate) work: Cell<u64>,
+    /// Bytes of text made.
+    pub(crate) text: Cell<usize>,
 }
 
 impl Meter {
@@ -375,6 +379,36 @@ impl Meter {
         }
         self.peak.set(self.peak.get().max(self.live.get() + size));
         Ok(size)
+    }
+
+    /// Counts bytes of text, given up or not.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`] when a request may not make as many.
+    pub(crate) fn text(&self, bytes: usize) -> Result<()> {
+        let text = self.text.get().saturating_add(bytes);
+        self.text.set(text);
+        self.work(bytes as u64)?;
+        if text > TEXT_MAX { Err(too_large()) } else { Ok(()) }
+    }
+
+    /// Counts the bytes of texts that are repeated evenly until there are `size`.
+    ///
+    /// # Errors
+    /// As [`Meter::text`].
+    pub(crate) fn repeated(&self, view: View<'_>, size: usize) -> Result<()> {
+        let View::Text(list) = view else { return Ok(()) };
+        let bytes: usize = list.iter().map(|text| text.len()).sum();
+        self.text(bytes.saturating_mul(size.div_ceil(list.len().max(1))))
+    }
+
+    /// Counts the bytes of texts at places.
+    ///
+    /// # Errors
+    /// As [`Meter::text`].
+    pub(crate) fn picked(&self, view: View<'_>, places: impl Iterator<Item = usize>) -> Result<()> {
+        let View::Text(list) = view else { return Ok(()) };
+        self.text(places.filter_map(|at| list.get(at)).fold(0, |sum, text| sum.saturating_add(text.len())))
     }
 
     /// Counts steps.

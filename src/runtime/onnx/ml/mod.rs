@@ -7,6 +7,7 @@ mod linear;
 mod scale;
 mod svm;
 mod tree;
+mod tree_newest;
 mod tree_wide;
 
 pub(super) use self::tree::is_of_trees;

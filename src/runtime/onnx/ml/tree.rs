@@ -3,7 +3,7 @@
 //! The flat walk knows `x < threshold` on 32-bit numbers. `x <= t` is `x < next_up(t)`; `>` and `>=` are those with the
 //! children exchanged; a 64-bit value is rounded to the side that keeps the comparison. Equality, 64-bit thresholds and
 //! the smallest or largest leaf go to `tree_wide.rs`. What happens to the sums is onnxruntime's, case by case. Next:
-//! `tree_wide.rs`.
+//! `tree_newest.rs`, `tree_wide.rs`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::ops::{FLAT, Op, Values, boxed};
 use super::super::value::{Arg, Data, Value, View, fault};
+use super::tree_newest::newest;
 use super::tree_wide::Wide;
 use super::{Labels, Post, Second, pair};
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::runtime::trees::{Builder, Ensemble, Split, TreeNode};
 /// The most outputs of an ensemble.
 const TARGETS_MAX: usize = 1 << 16;
 /// The largest column a tree may look at.
-const FEATURE_MAX: usize = 1 << 24;
+pub(super) const FEATURE_MAX: usize = 1 << 24;
 
 /// How a node decides.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +32,8 @@ pub(super) enum Mode {
     Greater,
     Equal,
     NotEqual,
+    /// Whether the value is one of a set, by the set's place.
+    Member(u32),
     Leaf,
 }
 
@@ -79,6 +82,8 @@ pub(super) struct Raw {
     pub(super) trees: Vec<(usize, usize)>,
     /// Output and number.
     pub(super) weights: Vec<(u32, f64)>,
+    /// The sets that nodes ask about, each sorted.
+    pub(super) sets: Vec<Vec<f64>>,
     pub(super) features: usize,
     /// Whether thresholds or weights are 64 bits wide.
     pub(super) doubles: bool,
@@ -213,7 +218,7 @@ impl Raw {
                     infinite |= node.value == f64::INFINITY;
                 }
                 Mode::Less | Mode::GreaterOrEqual => down = true,
-                Mode::Equal | Mode::NotEqual => return Ok(None),
+                Mode::Equal | Mode::NotEqual | Mode::Member(_) => return Ok(None),
                 Mode::Leaf => {}
             }
         }
@@ -556,80 +561,6 @@ fn trees(
         Some(labels) => Finish::Classifier { binary: labels.len() == 2 && classes.len() == 1, all_positive, labels },
     };
     Ok(Trees { walk, targets, average, base, post, finish, same_type })
-}
-
-/// The newest operator's lists: splits and leaves apart, roots by place.
-fn newest(node: &Node<'_>, targets: usize) -> Result<Raw> {
-    let tensor = |name: &str| node.tensor(name)?.ok_or_else(|| node.refuse(name, "is missing"));
-    let (splits, modes, weights) = (tensor("nodes_splits")?, tensor("nodes_modes")?, tensor("leaf_weights")?);
-    let doubles = matches!(splits.data, Data::F64(_));
-    let (splits, modes, weights) =
-        (splits.arg().f64s()?.into_owned(), modes.arg().f64s()?.into_owned(), weights.arg().f64s()?.into_owned());
-    let (features, yes, no) = (node.ints("nodes_featureids"), node.ints("nodes_truenodeids"), node.ints("nodes_falsenodeids"));
-    let (yes_leaf, no_leaf) = (node.ints("nodes_trueleafs"), node.ints("nodes_falseleafs"));
-    let (missing, outputs) = (node.ints("nodes_missing_value_tracks_true"), node.ints("leaf_targetids"));
-    let count = splits.len();
-    if [modes.len(), features.len(), yes.len(), no.len(), yes_leaf.len(), no_leaf.len()].iter().any(|&len| len != count)
-        || weights.len() != outputs.len()
-    {
-        return Err(Error::invalid("its lists of nodes or leaves are not equally long"));
-    }
-    let mut raw = Raw { doubles, features: 1, ..Raw::default() };
-    for (&output, &weight) in outputs.iter().zip(&weights) {
-        let output = u32::try_from(output).ok().filter(|&output| (output as usize) < targets);
-        let output = output.ok_or_else(|| Error::invalid(format!("a leaf adds to an output that is not there; there are {targets}")))?;
-        if !weight.is_finite() {
-            return Err(Error::invalid("a leaf is no finite number"));
-        }
-        raw.weights.push((output, weight));
-    }
-    let limit = 2 * (count + weights.len()) + 2;
-    for &root in node.ints("tree_roots") {
-        let first = raw.nodes.len();
-        // Places still to be filled: which node or leaf, and in which slot of whom it goes.
-        let mut queue = std::collections::VecDeque::from([(root, false, usize::MAX, false)]);
-        while let Some((id, leaf, parent, is_yes)) = queue.pop_front() {
-            let place = raw.nodes.len();
-            if place >= limit {
-                return Err(Error::invalid("its trees share nodes or have a cycle"));
-            }
-            let local = u32::try_from(place - first).unwrap_or(u32::MAX);
-            if let Some(parent) = raw.nodes.get_mut(parent) {
-                if is_yes {
-                    parent.yes = local;
-                } else {
-                    parent.no = local;
-                }
-            }
-            let outside = || Error::invalid(format!("a tree names node {id}, which is not there"));
-            let at = usize::try_from(id).map_err(|_| outside())?;
-            let mut made = RawNode { mode: Mode::Leaf, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false, weights: (0, 0) };
-            if leaf {
-                if at >= raw.weights.len() {
-                    return Err(outside());
-                }
-                made.weights = (at, 1);
-                raw.nodes.push(made);
-                continue;
-            }
-            let get = |list: &[i64]| list.get(at).copied().ok_or_else(outside);
-            const MODES: [Mode; 6] = [Mode::LessOrEqual, Mode::Less, Mode::GreaterOrEqual, Mode::Greater, Mode::Equal, Mode::NotEqual];
-            let mode = *modes.get(at).ok_or_else(outside)?;
-            made.mode = if (0.0..6.0).contains(&mode) { MODES.get(mode as usize).copied() } else { None }
-                .ok_or_else(|| node.refuse("nodes_modes", "asks for membership in a set, which is not served"))?;
-            let feature = usize::try_from(get(features)?).ok().filter(|&feature| feature < FEATURE_MAX);
-            let feature = feature.ok_or_else(|| Error::invalid("a node splits on a feature that no row has"))?;
-            raw.features = raw.features.max(feature + 1);
-            made.feature = u32::try_from(feature).unwrap_or_default();
-            made.value = splits.get(at).copied().ok_or_else(outside)?;
-            made.missing_yes = missing.get(at) == Some(&1);
-            raw.nodes.push(made);
-            queue.push_back((get(yes)?, get(yes_leaf)? != 0, place, true));
-            queue.push_back((get(no)?, get(no_leaf)? != 0, place, false));
-        }
-        raw.trees.push((first, raw.nodes.len() - first));
-    }
-    if raw.trees.is_empty() { Err(Error::invalid("it has no tree")) } else { Ok(raw) }
 }
 
 pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {

@@ -1,4 +1,4 @@
-//! The trees that the flat walk does not take: equality, 64-bit thresholds, the smallest or largest leaf.
+//! The trees that the flat walk does not take: equality, sets, 64-bit thresholds, the smallest or largest leaf.
 //!
 //! Nodes of 64 bits, walked one row and tree at a time; every child was reached once from its root when this was made,
 //! so a walk ends. Next: `tree.rs`, which decides who comes here.
@@ -29,6 +29,8 @@ pub(super) struct Wide {
     nodes: Vec<Node>,
     roots: Vec<u32>,
     weights: Vec<(u32, f64)>,
+    /// Each sorted.
+    sets: Vec<Vec<f64>>,
     levels: u64,
 }
 
@@ -73,7 +75,7 @@ impl Wide {
                 nodes.push(Node { value: node.value, feature: node.feature, mode: node.mode, missing_yes: node.missing_yes, yes, no });
             }
         }
-        Ok(Self { features: raw.features, targets, aggregate, nodes, roots, weights: raw.weights.clone(), levels })
+        Ok(Self { features: raw.features, targets, aggregate, nodes, roots, weights: raw.weights.clone(), sets: raw.sets.clone(), levels })
     }
 
     pub(super) fn levels(&self) -> u64 {
@@ -81,7 +83,8 @@ impl Wide {
     }
 
     pub(super) fn weight(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>() + self.roots.capacity() * 4 + self.weights.capacity() * 16
+        let sets: usize = self.sets.iter().map(|set| size_of::<Vec<f64>>() + set.capacity() * 8).sum();
+        self.nodes.capacity() * size_of::<Node>() + self.roots.capacity() * 4 + self.weights.capacity() * 16 + sets
     }
 
     /// Each row's scores before base values, and which outputs any leaf named.
@@ -109,6 +112,12 @@ impl Wide {
         Ok((sums.iter().map(|&sum| sum as f32).collect(), has))
     }
 
+    fn has(&self, set: u32, x: f64) -> bool {
+        // Zeros are alike whatever their sign.
+        let x = if x == 0.0 { 0.0 } else { x };
+        self.sets.get(set as usize).is_some_and(|set| set.binary_search_by(|value| (value + 0.0).total_cmp(&x)).is_ok())
+    }
+
     fn leaf(&self, root: u32, row: &[f64]) -> &[(u32, f64)] {
         let mut at = root;
         while let Some(node) = self.nodes.get(at as usize) {
@@ -120,6 +129,7 @@ impl Wide {
                 Mode::Greater => x > node.value,
                 Mode::Equal => x == node.value,
                 Mode::NotEqual => x != node.value,
+                Mode::Member(set) => self.has(set, x),
                 Mode::Leaf => return self.weights.get(node.yes as usize..node.no as usize).unwrap_or_default(),
             };
             at = if yes || (node.missing_yes && x.is_nan()) { node.yes } else { node.no };

@@ -31,6 +31,8 @@ impl Op for Gather {
         shape.extend_from_slice(picks.shape);
         shape.extend_from_slice(&x.shape[at + 1..]);
         let size = inputs.meter.size(&shape)?;
+        let starts = (0..before).flat_map(|outer| places.iter().map(move |place| (outer * middle + place) * after));
+        inputs.meter.picked(x.data, starts.flat_map(|start| start..start + after))?;
         let data = same!(x.data, list => {
             let mut made = Vec::with_capacity(size);
             for outer in 0..before {
@@ -58,6 +60,7 @@ impl Op for GatherElements {
         }
         inputs.meter.size(picks.shape)?;
         let places = elements(&picks.ints()?, picks.shape, x.shape, at)?;
+        inputs.meter.picked(x.data, places.iter().copied())?;
         one(Value {
             data: same!(x.data, list => places.iter().filter_map(|&place| list.get(place).cloned()).collect()),
             shape: picks.shape.into(),

@@ -6,15 +6,20 @@
 
 mod cast;
 mod control;
+mod einsum;
 mod elementwise;
 pub(crate) mod gather;
 pub(crate) mod gemm;
+mod layout;
 mod logic;
 mod neural;
+mod norm;
 mod recurrent;
 mod reduce;
 mod select;
 mod shape;
+mod solve;
+mod unique;
 pub(crate) mod vector;
 
 use smallvec::SmallVec;
@@ -22,6 +27,7 @@ use smallvec::SmallVec;
 use super::graph::{Inputs, Plan};
 use super::ml;
 use super::node::Node;
+use super::text;
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::names::shown;
@@ -84,7 +90,7 @@ pub(crate) fn parse(node: &Node<'_>, bodies: Vec<(&str, Plan)>) -> Result<Box<dy
 
 fn core(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
     type Family = fn(&str, &Node<'_>) -> Result<Option<Box<dyn Op>>>;
-    const FAMILIES: [Family; 10] = [
+    const FAMILIES: [Family; 16] = [
         elementwise::parse,
         cast::parse,
         logic::parse,
@@ -94,7 +100,13 @@ fn core(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
         select::parse,
         gemm::parse,
         neural::parse,
+        norm::parse,
         recurrent::parse,
+        einsum::parse,
+        solve::parse,
+        unique::parse,
+        layout::parse,
+        text::parse,
     ];
     for family in FAMILIES {
         if let Some(op) = family(name, node)? {

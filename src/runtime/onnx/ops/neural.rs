@@ -8,6 +8,7 @@ use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::value::{Arg, Data, Shape, Value, around, axis, fault, wrong_shapes, wrong_type};
 use super::gemm::multiply;
+use super::norm::{self, power, root};
 use super::{Op, Values, boxed, one};
 use crate::error::{Error, Result};
 
@@ -201,11 +202,20 @@ fn gather(from: &[f32], plane: usize, laid: &Laid, columns: &mut [f32]) {
     }
 }
 
-/// The largest value of each window, or their mean.
+/// What a window becomes.
+#[derive(Debug, Clone, Copy)]
+enum Take {
+    Largest,
+    Mean,
+    /// The root of the sum of powers.
+    Norm(i32),
+}
+
+/// One number for each window.
 #[derive(Debug)]
 struct Pool {
     window: Window,
-    largest: bool,
+    take: Take,
     /// Whether pads count in the mean.
     count_pads: bool,
 }
@@ -237,7 +247,7 @@ impl Op for Pool {
 impl Pool {
     fn one(&self, picture: &[f32], laid: &Laid, oy: usize, ox: usize) -> f32 {
         let [height, width] = laid.size;
-        let (mut most, mut sum, mut inside, mut all) = (f32::NEG_INFINITY, 0.0, 0usize, 0usize);
+        let (mut most, mut sum, mut powers, mut inside, mut all) = (f32::NEG_INFINITY, 0.0, 0.0, 0usize, 0usize);
         for ky in 0..laid.kernel[0] {
             let padded_y = oy * laid.stride[0] + ky * laid.dilation[0];
             for kx in 0..laid.kernel[1] {
@@ -252,11 +262,18 @@ impl Pool {
                     let value = picture[y * width + x];
                     most = if value > most { value } else { most };
                     sum += value;
+                    if let Take::Norm(p) = self.take {
+                        powers += power(value, p);
+                    }
                     inside += 1;
                 }
             }
         }
-        if self.largest { most } else { sum / (if self.count_pads { all } else { inside }).max(1) as f32 }
+        match self.take {
+            Take::Largest => most,
+            Take::Mean => sum / (if self.count_pads { all } else { inside }).max(1) as f32,
+            Take::Norm(p) => root(powers, p),
+        }
     }
 }
 
@@ -398,11 +415,16 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
             let groups = usize::try_from(node.int("group", 1)).ok().filter(|&groups| groups > 0 && groups < 1 << 20);
             boxed(Conv { window: Window::new(node)?, groups: groups.ok_or_else(|| node.refuse("group", "is not a positive number"))? })
         }
-        "MaxPool" | "AveragePool" => {
+        "MaxPool" | "AveragePool" | "LpPool" => {
             if node.proto.output.len() > 1 {
                 return Err(Error::invalid("its places of the largest are not served"));
             }
-            boxed(Pool { window: Window::new(node)?, largest: name == "MaxPool", count_pads: node.int("count_include_pad", 0) != 0 })
+            let take = match name {
+                "MaxPool" => Take::Largest,
+                "AveragePool" => Take::Mean,
+                _ => Take::Norm(norm::p(node)?),
+            };
+            boxed(Pool { window: Window::new(node)?, take, count_pads: node.int("count_include_pad", 0) != 0 })
         }
         "GlobalAveragePool" => boxed(GlobalPool { largest: false }),
         "GlobalMaxPool" => boxed(GlobalPool { largest: true }),

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::super::graph::Inputs;
 use super::super::node::Node;
-use super::super::value::{Data, Shape, Value, View, around, axis, fault, wrong_type};
+use super::super::value::{Data, Shape, Value, View, around, axis, wrong_type};
 use super::shape::{Given, axes, transpose};
 use super::{Op, Values, boxed, one, vector};
 use crate::error::Result;
@@ -164,9 +164,6 @@ impl Op for Reduce {
                 (moved.arg(), (x.data.len().checked_div(middle).unwrap_or(0), middle, 1))
             }
         };
-        if form.1 == 0 && matches!(self.how, How::Max | How::Min) {
-            return Err(fault("the largest or smallest of nothing was asked for"));
-        }
         let data = match arg.data {
             View::F32(list) => Data::F32(float_reduce!(list, f32, self.how, form)),
             View::F64(list) => Data::F64(float_reduce!(list, f64, self.how, form)),
@@ -174,7 +171,10 @@ impl Op for Reduce {
             View::I32(list) => {
                 let list: Vec<i64> = list.iter().map(|&x| i64::from(x)).collect();
                 let made = whole(&list, self.how, form).ok_or_else(|| wrong_type(arg.data))?;
-                Data::I32(made.iter().map(|&x| x as i32).collect())
+                // The largest or smallest of nothing is the end of what the type holds.
+                let ends = i64::from(i32::MIN)..=i64::from(i32::MAX);
+                let narrow = |x: i64| if matches!(self.how, How::Max | How::Min) { x.clamp(*ends.start(), *ends.end()) } else { x };
+                Data::I32(made.iter().map(|&x| narrow(x) as i32).collect())
             }
             other => return Err(wrong_type(other)),
         };

@@ -370,7 +370,8 @@ impl Op for Expand {
         let asked: Shape = asked.iter().map(|&number| side(number)).collect::<Result<_>>()?;
         let x = inputs.get(0)?;
         let shape = super::super::value::broadcast(x.shape, &asked)?;
-        inputs.meter.size(&shape)?;
+        let size = inputs.meter.size(&shape)?;
+        inputs.meter.repeated(x.data, size)?;
         let steps = stretched(x.shape, &shape);
         one(Value { data: same!(x.data, list => walk(list, &shape, &steps)), shape })
     }
@@ -390,6 +391,7 @@ impl Op for Tile {
             shape.push(own.checked_mul(side(times)?).ok_or_else(|| fault("it is too long"))?);
         }
         let size = inputs.meter.size(&shape)?;
+        inputs.meter.repeated(x.data, size)?;
         let (own, out) = (strides(x.shape), strides(&shape));
         let from =
             |at: usize| (0..shape.len()).map(|axis| at / out[axis] % shape[axis].max(1) % x.shape[axis].max(1) * own[axis]).sum::<usize>();
@@ -482,6 +484,7 @@ impl Op for ConstantOfShape {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let shape: Shape = inputs.get(0)?.ints()?.iter().map(|&number| side(number)).collect::<Result<_>>()?;
         let size = inputs.meter.size(&shape)?;
+        inputs.meter.repeated(self.0.data.view(), size)?;
         one(Value { data: same!(self.0.data.view(), list => list.iter().cycle().take(size).cloned().collect()), shape })
     }
 }
@@ -599,6 +602,8 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "Flatten" => boxed(Flatten(node.int("axis", 1))),
         "Transpose" => boxed(Transpose(node.attribute("perm").map(|attribute| attribute.ints.as_slice().into()))),
         "Concat" => boxed(Concat(node.int("axis", 1))),
+        // Arrays of rows that a graph gives as a sequence are answered as the columns of one.
+        "SequenceConstruct" => boxed(Concat(1)),
         "Slice" => boxed(Slice {
             starts: Given::new(node, "starts", 1)?,
             ends: Given::new(node, "ends", 2)?,

@@ -1,0 +1,245 @@
+"""Graphs by hand for onnx.py: operators that no converter here writes, or only in passing."""
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+RNG = np.random.default_rng(5)
+ROWS = RNG.normal(size=(23, 4)).astype(np.float32)
+FLOAT, DOUBLE, LONG, TEXT, BOOL = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.STRING, TensorProto.BOOL
+
+
+def tensor(name, kind, *shape):
+    return helper.make_tensor_value_info(name, kind, ["N", *shape])
+
+
+def graph(nodes, feeds, outputs, weights=None, opset=20, ml=3, functions=()):
+    kinds = {"f": FLOAT, "i": LONG, "O": TEXT, "b": BOOL}
+    inputs = [tensor(name, DOUBLE if value.dtype == np.float64 else kinds[value.dtype.kind], *value.shape[1:]) for name, value in feeds.items()]
+    weights = [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()]
+    made = helper.make_graph(nodes, "hand", inputs, outputs, weights)
+    sets = [helper.make_opsetid(name, version) for name, version in (("", opset), ("ai.onnx.ml", ml), ("com.microsoft", 1), ("own", 1))]
+    return helper.make_model(made, opset_imports=sets, ir_version=10, functions=list(functions)).SerializeToString(), feeds
+
+
+def single(operator, *weights, kind=FLOAT, feeds=None, opset=20, domain="", rank=2, ml=3, **attributes):
+    """One operator on all inputs, then constants."""
+
+    def make():
+        given = feeds if feeds is not None else {"X": ROWS}
+        names = {f"w{at}": value for at, value in enumerate(weights) if value is not None}
+        inputs = [*given, *(f"w{at}" if value is not None else "" for at, value in enumerate(weights))]
+        node = helper.make_node(operator, inputs, ["Y"], domain=domain, **attributes)
+        return graph([node], given, [tensor("Y", kind, *[None] * (rank - 1))], names, opset, ml)
+
+    return make
+
+
+def branch():
+    """Rows come one at a time, so that each takes its own branch."""
+
+    def body(name, *nodes):
+        return helper.make_graph(list(nodes), name, [], [helper.make_tensor_value_info("made", FLOAT, [1, None])])
+
+    yes = body("yes", helper.make_node("MatMul", ["X", "W"], ["product"]), helper.make_node("Tanh", ["product"], ["made"]))
+    no = body("no", helper.make_node("Neg", ["X"], ["made"]))
+    nodes = [
+        helper.make_node("ReduceSum", ["X"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["test"]),
+        helper.make_node("If", ["test"], ["Y"], then_branch=yes, else_branch=no),
+    ]
+    feeds = {"X": ROWS[:, :4]}
+    model, _ = graph(nodes, feeds, [helper.make_tensor_value_info("Y", FLOAT, [1, 4])], {"W": np.eye(4, dtype=np.float32) * 2, "zero": np.float32(0)})
+    import onnx
+
+    # Made for one row: the server runs it row by row, here it is run so.
+    proto = onnx.load_from_string(model)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+    def answer(given):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        return [("Y", np.concatenate([session.run(None, {"X": row[None]})[0] for row in given["X"]]))]
+
+    return proto.SerializeToString(), feeds, answer
+
+
+def category_mapper(back):
+    words, numbers = ["low", "middle", "hi,gh"], [3, -7, 1 << 40]
+    attributes = {"cats_strings": words, "cats_int64s": numbers, "default_string": "none", "default_int64": -5}
+    if back:
+        feeds = {"X": RNG.choice([*numbers, 0], (20, 2)).astype(np.int64)}
+        return single("CategoryMapper", kind=TEXT, feeds=feeds, domain="ai.onnx.ml", **attributes)
+    feeds = {"X": RNG.choice([*words, "other", ""], (20, 2)).astype(object)}
+    return single("CategoryMapper", kind=LONG, feeds=feeds, domain="ai.onnx.ml", **attributes)
+
+
+def feature_vectorizer():
+    feeds = {"a": ROWS[:, :1], "b": ROWS[:, 1:], "c": ROWS[:, :2] * 3}
+    node = helper.make_node("FeatureVectorizer", list(feeds), ["Y"], domain="ai.onnx.ml", inputdimensions=[1, 3, 2])
+    return graph([node], feeds, [tensor("Y", FLOAT, 6)])
+
+
+def member(kind, missing=0):
+    """Trees whose nodes ask whether a value is one of a set."""
+
+    def make():
+        number = np.float64 if kind == DOUBLE else np.float32
+        gap = np.nan
+        sets = np.array([1, 2, 3, 7, gap, -1, 0, gap, 5.5, gap], dtype=number)
+        splits = np.array([0, 0.5, 0, 0, 2], dtype=number)
+        modes = np.array([6, 0, 6, 6, 4], dtype=np.uint8)
+        node = helper.make_node(
+            "TreeEnsemble", ["X"], ["Y"], domain="ai.onnx.ml", n_targets=2, aggregate_function=1, post_transform=0, tree_roots=[0, 3],
+            nodes_splits=numpy_helper.from_array(splits), nodes_modes=numpy_helper.from_array(modes), nodes_featureids=[0, 1, 2, 1, 0],
+            nodes_truenodeids=[1, 0, 2, 4, 5], nodes_trueleafs=[0, 1, 1, 0, 1], nodes_falsenodeids=[2, 1, 3, 4, 6], nodes_falseleafs=[0, 1, 1, 1, 1],
+            nodes_missing_value_tracks_true=[missing] * 5, membership_values=numpy_helper.from_array(sets), leaf_targetids=[0, 1, 0, 1, 0, 1, 1],
+            leaf_weights=numpy_helper.from_array(np.array([1, 2, 4, 8, 16, 32, 64], dtype=number)),
+        )
+        rows = np.stack(np.meshgrid([0, 1, 2, 3, 4, 7, -0.0], [-1, 0, 0.5, 5.5, 6], [-1, 0, 1, 5.5]), -1).reshape(-1, 3).astype(number)
+        if missing:
+            rows[::7, 0] = np.nan
+        return graph([node], {"X": rows}, [tensor("Y", kind, 2)], opset=21, ml=5)
+
+    return make
+
+
+def function():
+    """Functions that call each other, with attributes handed on or left out and values handed through."""
+    inner = helper.make_function(
+        "own", "scaled", ["x", "w"], ["y", "same"],
+        [helper.make_node("Mul", ["x", "w"], ["t"]), leaky("t", "y"), helper.make_node("Identity", ["t"], ["same"])],
+        [helper.make_opsetid("", 18)], attributes=["slope"],
+    )
+    outer = helper.make_function(
+        "own", "twice", ["x"], ["z", "y"],
+        [
+            helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.array([2, -1, 0.5, 3], dtype=np.float32))),
+            helper.make_node("scaled", ["x", "w"], ["t", "u"], domain="own", slope=0.2),
+            helper.make_node("scaled", ["t", "w"], ["s", ""], domain="own"),
+            helper.make_node("Identity", ["x"], ["z"]),
+            helper.make_node("Constant", [], ["axes"], value_ints=[1]),
+            helper.make_node("ReduceMax", ["u", "axes"], ["m"]),
+            helper.make_node("Add", ["s", "m"], ["y"]),
+        ],
+        [helper.make_opsetid("", 19), helper.make_opsetid("own", 1)],
+    )
+    nodes = [
+        helper.make_node("twice", ["X"], ["a", "b"], domain="own", name="first"),
+        helper.make_node("twice", ["b"], ["", "t"], domain="own", name="second"),
+        helper.make_node("Add", ["a", "t"], ["Y"]),
+    ]
+    return graph(nodes, {"X": ROWS}, [tensor("Y", FLOAT, 4)], functions=[inner, outer])
+
+
+def leaky(x, y):
+    node = helper.make_node("LeakyRelu", [x], [y])
+    reference = node.attribute.add()
+    reference.name, reference.ref_attr_name, reference.type = "alpha", "slope", 1
+    return node
+
+
+def unique(values, **attributes):
+    """Values of one row of many, told again by place, so that rows stay rows."""
+
+    def make():
+        nodes = [
+            helper.make_node("Unique", ["X"], ["y", "first", "inverse", "counts"], **attributes),
+            helper.make_node("Gather", ["counts", "inverse"], ["often"]),
+            helper.make_node("Gather", ["first", "inverse"], ["place"]),
+            helper.make_node("Gather", ["y", "inverse"], ["same"], axis=attributes.get("axis", 0)),
+            *(helper.make_node("Reshape", [name, shape], [name + "_rows"]) for name, shape in (("often", "rows"), ("place", "rows"), ("same", "whole"), ("inverse", "rows"))),
+        ]
+        flat = "axis" not in attributes
+        kind = {"f": FLOAT, "i": LONG, "O": TEXT}[values.dtype.kind]
+        width = 1 if not flat else values.shape[1]
+        outputs = [tensor("often_rows", LONG, None), tensor("place_rows", LONG, None), tensor("same_rows", kind, None), tensor("inverse_rows", LONG, None)]
+        weights = {"rows": np.array([-1, width]), "whole": np.array([-1, values.shape[1]])}
+        return graph(nodes, {"X": values}, outputs, weights)
+
+    return make
+
+
+def einsum(equation, *shapes, first=None, rank=2, dtype=np.float32):
+    feeds = {"X": RNG.normal(size=first or (12, 4)).astype(dtype)}
+    weights = [RNG.normal(size=shape).astype(dtype) for shape in shapes]
+    kind = DOUBLE if dtype == np.float64 else FLOAT
+    return single("Einsum", *weights, feeds=feeds, equation=equation, rank=rank, kind=kind)
+
+
+def solved(transposed=0):
+    def make():
+        a = RNG.normal(size=(5, 5)) + 3 * np.eye(5)
+        feeds = {"X": RNG.normal(size=(9, 5))}
+        nodes = [
+            helper.make_node("Transpose", ["X"], ["t"]),
+            helper.make_node("Solve", ["A", "t"], ["s"], domain="com.microsoft", transposed=transposed),
+            helper.make_node("Transpose", ["s"], ["Y"]),
+        ]
+        model, _ = graph(nodes, feeds, [tensor("Y", DOUBLE, 5)], {"A": a})
+        return model, feeds, lambda given: [("Y", np.linalg.solve(a.T if transposed else a, given["X"].T).T)]
+
+    return make
+
+
+def nothing():
+    """Sizes of what is left out of a row where nothing is: the ends of each type."""
+    nodes = [
+        helper.make_node("Compress", ["X", "none"], ["some"], axis=1),
+        helper.make_node("Cast", ["some"], ["small"], to=TensorProto.INT32),
+        helper.make_node("ReduceMax", ["small", "axes"], ["most"], keepdims=0),
+        helper.make_node("ReduceMin", ["small", "axes"], ["least"], keepdims=0),
+    ]
+    outputs = [tensor("most", TensorProto.INT32), tensor("least", TensorProto.INT32)]
+    return graph(nodes, {"X": ROWS}, outputs, {"none": np.zeros(4, dtype=bool), "axes": np.array([1])})
+
+
+def picture(*shape):
+    return {"X": RNG.normal(size=(7, *shape)).astype(np.float32)}
+
+
+def cases():
+    yield "hand-if", branch
+    yield "hand-category-mapper", category_mapper(False)
+    yield "hand-category-mapper-back", category_mapper(True)
+    yield "hand-feature-vectorizer", feature_vectorizer
+    yield "hand-tree-member", member(FLOAT)
+    yield "hand-tree-member-double", member(DOUBLE)
+    yield "hand-tree-member-missing", member(FLOAT, missing=1)
+    yield "hand-function", function
+    words = RNG.choice(["a", "b", "", "é"], (20, 2)).astype(object)
+    numbers = RNG.integers(0, 5, (20, 2)).astype(np.int64)
+    yield "hand-unique", unique(numbers)
+    yield "hand-unique-as-they-come", unique(numbers, sorted=0)
+    yield "hand-unique-words", unique(words)
+    yield "hand-unique-rows", unique(numbers.astype(np.float32), axis=0)
+    yield "hand-unique-rows-as-they-come", unique(numbers, axis=0, sorted=0)
+    yield "hand-einsum-product", einsum("ij,jk->ik", (4, 3))
+    yield "hand-einsum-double", einsum("ij,jk->ik", (4, 3), dtype=np.float64)
+    yield "hand-einsum-implicit", einsum("ij,kj", (3, 4))
+    yield "hand-einsum-three", einsum("ni,ij,jk->nk", (4, 5), (5, 2))
+    yield "hand-einsum-diagonal", einsum("nii->ni", first=(6, 4, 4))
+    yield "hand-einsum-sum", einsum("nij->n", first=(6, 4, 3), rank=1)
+    yield "hand-einsum-heads", einsum("nqhd,khd->nhqk", (5, 2, 3), first=(6, 4, 2, 3), rank=4)
+    yield "hand-einsum-dots", einsum("...ij,jk->...ik", (4, 3), first=(6, 2, 5, 4), rank=4)
+    yield "hand-einsum-outer", einsum("ni,j->nij", (3,), rank=3)
+    yield "hand-solve", solved()
+    yield "hand-solve-transposed", solved(1)
+    matrix = picture(5, 5)
+    yield "hand-triangle-upper", single("Trilu", feeds=matrix, rank=3)
+    yield "hand-triangle-lower", single("Trilu", np.array(-1, dtype=np.int64), feeds=matrix, rank=3, upper=0)
+    yield "hand-eye", single("EyeLike", k=1, dtype=DOUBLE, kind=DOUBLE)
+    yield "hand-space-to-depth", single("SpaceToDepth", feeds=picture(3, 4, 6), rank=4, blocksize=2)
+    yield "hand-depth-to-space", single("DepthToSpace", feeds=picture(8, 3, 2), rank=4, blocksize=2)
+    yield "hand-depth-to-space-columns", single("DepthToSpace", feeds=picture(8, 3, 2), rank=4, blocksize=2, mode="CRD")
+    yield "hand-largest-of-nothing", nothing
+    text = {"X": np.array(["a", "bc", "", "é d"] * 4, dtype=object).reshape(-1, 1)}
+    yield "hand-concat-texts", single("StringConcat", np.array(["-", "=x"], dtype=object), kind=TEXT, feeds=text)
+    yield "hand-murmur", single("MurmurHash3", kind=TensorProto.INT32, feeds=text, domain="com.microsoft", positive=0, seed=7)
+    channels = picture(6, 5, 4)
+    yield "hand-lp-normalization", single("LpNormalization", feeds=channels, rank=4, axis=1)
+    yield "hand-lp-normalization-1", single("LpNormalization", feeds={"X": np.vstack([ROWS, np.zeros((1, 4), np.float32)])}, p=1)
+    yield "hand-lrn", single("LRN", feeds=channels, rank=4, size=5, alpha=0.3, beta=0.6, bias=1.5)
+    yield "hand-mean-variance", single("MeanVarianceNormalization", feeds=channels, rank=4, axes=[2, 3])
+    yield "hand-lp-pool", single("LpPool", feeds=channels, rank=4, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])
+    yield "hand-lp-pool-3", single("LpPool", feeds=channels, rank=4, kernel_shape=[2, 2], p=3)
+    yield "hand-global-lp-pool", single("GlobalLpPool", feeds=channels, rank=4, p=3)
