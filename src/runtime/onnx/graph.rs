@@ -10,19 +10,17 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::functions::OPSET;
+use super::meter::{Folds, Meter};
 use super::node::Node;
 use super::ops::{self, Op, Values};
 use super::proto;
-use super::value::{Arg, Meter, Shape, Value, View, fault};
+use super::value::{Arg, Shape, Value, View, fault};
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;
 
 /// The most nodes, bodies included.
 const NODES_MAX: usize = 100_000;
-/// The most values that working out constants may make, of each node and of all.
-const FOLD_MAX: usize = 1 << 20;
-const FOLDS_MAX: usize = 1 << 23;
 /// An input or output that is left out.
 const NONE: u32 = u32::MAX;
 
@@ -124,12 +122,10 @@ impl Inputs<'_, '_> {
             && matches!(slot, Slot::Owned(_))
             && let Slot::Owned(value) = std::mem::take(slot)
         {
-            self.meter.live.set(self.meter.live.get().saturating_sub(value.data.len()));
+            self.meter.takes(&value)?;
             return Ok(value);
         }
-        let arg = self.get(at)?;
-        self.meter.size(arg.shape)?;
-        Ok(arg.to_value())
+        self.get(at)?.to_value(self.meter)
     }
 }
 
@@ -144,19 +140,32 @@ impl Plan {
         if slots.len() != self.inputs {
             return Err(fault(format!("a graph of {} inputs was handed {}", self.inputs, slots.len())));
         }
+        let before = meter.mark();
+        meter.work(8 * self.slots as u64)?;
+        for slot in &slots {
+            if let Slot::Owned(value) = slot {
+                meter.hands(value);
+            }
+        }
         slots.resize_with(self.slots, Slot::default);
-        let before = meter.live.get();
         let first = self.constants.len();
         for step in &self.steps {
             meter.work(64)?;
+            let mark = meter.mark();
             let mut inputs = Inputs { constants: &self.constants, slots: &mut slots, ids: &step.inputs, ends: &step.ends, meter };
             let values = step.op.run(&mut inputs).map_err(|error| error.within(&step.place))?;
             for &id in &step.ends {
                 if let Some(slot) = slots.get_mut(id as usize - first)
                     && let Slot::Owned(value) = std::mem::take(slot)
                 {
-                    meter.live.set(meter.live.get().saturating_sub(value.data.len()));
+                    meter.leaves(&value);
                 }
+            }
+            meter.ends_step(mark, &values).map_err(|error| error.within(&step.place))?;
+            // Whoever reads an array trusts its shape.
+            if let Some(value) = values.iter().find(|value| value.shape.iter().product::<usize>() != value.data.len()) {
+                let text = format!("it gave {} values in shape {:?}", value.data.len(), value.shape.as_slice());
+                return Err(fault(text).within(&step.place));
             }
             let mut values = values.into_iter();
             for &id in &step.outputs {
@@ -166,28 +175,36 @@ impl Plan {
                 }
                 let value = value.ok_or_else(|| fault("it has fewer outputs than the graph reads").within(&step.place))?;
                 if let Some(slot) = slots.get_mut(id as usize - first) {
-                    meter.live.set(meter.live.get() + value.data.len());
+                    meter.enters(&value);
                     *slot = Slot::Owned(value);
                 }
             }
         }
-        let mut outputs = SmallVec::new();
+        // What cannot be moved out is copied, which is counted like a step.
+        let copy = |arg: Option<Arg<'_>>| -> Result<Value> {
+            let mark = meter.mark();
+            let value = arg.ok_or_else(|| fault("an output was never made"))?.to_value(meter)?;
+            meter.ends_step(mark, std::slice::from_ref(&value))?;
+            meter.enters(&value);
+            Ok(value)
+        };
+        let mut outputs: SmallVec<[Value; 2]> = SmallVec::new();
         for (at, &id) in self.outputs.iter().enumerate() {
             let again = self.outputs.iter().skip(at + 1).any(|&other| other == id);
             let value = match self.constants.get(id as usize) {
-                Some(value) => value.clone(),
-                None => match slots.get_mut(id as usize - first) {
-                    Some(slot) if again => slot.arg().map(Arg::to_value).ok_or_else(|| fault("an output was never made"))?,
+                Some(value) => copy(Some(value.arg()))?,
+                None => match (id as usize).checked_sub(first).and_then(|at| slots.get_mut(at)) {
+                    Some(slot) if again => copy(slot.arg())?,
                     Some(slot) => match std::mem::take(slot) {
                         Slot::Owned(value) => value,
-                        other => other.arg().map(Arg::to_value).ok_or_else(|| fault("an output was never made"))?,
+                        other => copy(other.arg())?,
                     },
                     None => return Err(fault("an output was never made")),
                 },
             };
             outputs.push(value);
         }
-        meter.live.set(before);
+        meter.ends_run(before, &outputs);
         Ok(outputs)
     }
 
@@ -213,7 +230,7 @@ pub(crate) struct Planner<'p> {
     pub(crate) opsets: &'p Opsets,
     /// Ensembles read back from a prepared form, by the place among the marks of their nodes.
     pub(crate) ready: RefCell<Vec<Option<Ensemble>>>,
-    pub(crate) folded: RefCell<usize>,
+    pub(crate) folds: RefCell<Folds>,
     pub(crate) nodes: RefCell<usize>,
 }
 
@@ -351,22 +368,20 @@ impl Planner<'_> {
 
     /// What an operator on constants gives, if it is small and does not fail.
     fn fold(&self, op: &dyn Op, constants: &[Option<&Value>]) -> Option<Values> {
-        let meter = Meter::default();
+        let mut folds = self.folds.borrow_mut();
+        let meter = folds.meter();
         let count = constants.len();
         let mut slots: SmallVec<[Slot<'_>; 4]> =
             constants.iter().map(|value| value.map_or(Slot::Empty, |value| Slot::Lent(value.shape.clone(), value.data.view()))).collect();
         let ids: SmallVec<[u32; 4]> = (0..u32::try_from(count).ok()?).collect();
-        // Held back so that a node which repeats a number a million times is not worked out now.
-        meter.live.set(2 * crate::runtime::pipeline::CELLS_MAX - FOLD_MAX);
         let mut inputs = Inputs { constants: &[], slots: &mut slots, ids: &ids, ends: &[], meter: &meter };
-        let values = op.run(&mut inputs).ok()?;
-        let size: usize = values.iter().map(|value| value.data.len()).sum();
-        let mut folded = self.folded.borrow_mut();
-        if size > FOLD_MAX || *folded + size > FOLDS_MAX {
-            return None;
-        }
-        *folded += size;
-        Some(values)
+        let mark = meter.mark();
+        let values = op.run(&mut inputs);
+        folds.spent(&meter);
+        let values = values.ok()?;
+        // One that asked for too little or made a shape that does not fit is told so when it runs.
+        let fits = |value: &Value| value.shape.iter().product::<usize>() == value.data.len();
+        (meter.ends_step(mark, &values).is_ok() && values.iter().all(fits) && folds.keep(&values)).then_some(values)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod functions;
 mod graph;
+mod meter;
 mod ml;
 mod node;
 mod ops;
@@ -22,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::graph::{Opsets, Plan, Planner, Slot};
-use self::value::{Data, Meter, Shape, Value, View, fault};
+use self::meter::Meter;
+use self::value::{Data, Shape, Value, View, fault};
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::Ensemble;
@@ -35,6 +37,8 @@ pub(super) const FORMAT: Format = Format { name: "onnx", recognises: proto::reco
 
 /// The most inputs and outputs of a graph.
 const PARTS_MAX: usize = 4096;
+/// The most operator sets, which every node is looked up in.
+const OPSETS_MAX: usize = 256;
 
 /// What the prepared form says before the graph.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -150,9 +154,12 @@ fn plan(model: &proto::Model, ready: Vec<Ensemble>) -> Result<Plan> {
     if model.opset_import.is_empty() {
         return Err(Error::invalid("the ONNX file does not say which operator sets it uses"));
     }
+    if model.opset_import.len() > OPSETS_MAX {
+        return Err(Error::invalid(format!("the ONNX file imports more than {OPSETS_MAX} operator sets")));
+    }
     let opsets = opsets(model);
     let ready = RefCell::new(ready.into_iter().map(Some).collect());
-    Planner { opsets: &opsets, ready, folded: RefCell::new(0), nodes: RefCell::new(0) }.plan(graph, &[])
+    Planner { opsets: &opsets, ready, folds: RefCell::default(), nodes: RefCell::new(0) }.plan(graph, &[])
 }
 
 /// Leaves out what the plan keeps in flat form, and says where it is.
@@ -205,7 +212,9 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     for (ensemble, _) in &kept {
         ensemble.write(&mut writer);
     }
-    let prepared = writer.finish();
+    let (prepared, library) = (writer.finish(), library(&model));
+    drop((kept, model));
+    drop(plan);
     // Loaded once here, so that what was written is known to load and its weight is the weight.
     let loaded = read(&mut prepared.as_slice(), prepared.len() as u64)?;
     let kind = match (&loaded.roles, trees) {
@@ -216,7 +225,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let summary = Summary {
         format: FORMAT.name.to_owned(),
         kind: kind.to_owned(),
-        library: library(&model),
+        library,
         features: loaded.schema.features,
         outputs: loaded.schema.outputs,
         names: loaded.schema.names.clone(),
@@ -263,7 +272,7 @@ fn nothing(kind: ValueKind, count: usize) -> Data {
 /// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
 fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
     let run = |rows: usize| {
-        let meter = Meter { trial: true, ..Meter::default() };
+        let meter = Meter::trial();
         let data: Vec<Data> = parts
             .iter()
             .zip(inputs)
@@ -293,10 +302,10 @@ fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, si
     let second = second.filter(|(two, _)| {
         two.iter().zip(&columns).all(|(value, &columns)| value.shape.first() == Some(&2) && value.data.len() == 2 * columns)
     });
-    let work = |meter: &Meter| meter.work.get();
+    let work = Meter::steps;
     let (each, spread) = match &second {
-        Some((_, meter)) => (work(meter).saturating_sub(work(&first)), meter.peak.get().saturating_sub(first.peak.get())),
-        None => (work(&first) + 50 * plan.steps() as u64, first.peak.get()),
+        Some((_, meter)) => (work(meter).saturating_sub(work(&first)), meter.peak().saturating_sub(first.peak())),
+        None => (work(&first) + 50 * plan.steps() as u64, first.peak()),
     };
     let total: usize = columns.iter().sum();
     Ok(Head {
@@ -460,6 +469,7 @@ impl Model for Onnx {
             let mut all: SmallVec<[Data; 2]> = self.values(input, 0, 1, &meter)?.into_iter().map(|value| value.data).collect();
             for row in 1..rows {
                 for (all, more) in all.iter_mut().zip(self.values(input, row, 1, &meter)?) {
+                    meter.hold(more.data.len())?;
                     append(all, more.data)?;
                 }
             }

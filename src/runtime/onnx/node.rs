@@ -8,9 +8,13 @@ use std::cell::RefCell;
 use smallvec::SmallVec;
 
 use super::proto;
-use super::value::{Ints, Value};
+use super::value::{Data, Ints, Value};
 use crate::error::{Error, Result};
 use crate::runtime::trees::Ensemble;
+
+/// The most bytes of a label, a category or another text in an attribute. Answers repeat them row by row, so one that is
+/// no word but a book would be sent a million times.
+const TEXT_MAX: usize = 4096;
 
 /// A node that is being planned.
 pub(crate) struct Node<'a> {
@@ -47,28 +51,32 @@ impl<'a> Node<'a> {
     /// A text attribute.
     ///
     /// # Errors
-    /// When it is no UTF-8.
+    /// When it is no UTF-8 or too long.
     pub(crate) fn text(&self, name: &str, default: &'a str) -> Result<&'a str> {
         let Some(attribute) = self.attribute(name) else { return Ok(default) };
-        std::str::from_utf8(&attribute.s).map_err(|_| not_text(name))
+        short(name, &attribute.s)
     }
 
     /// A list of texts; empty without the attribute.
     ///
     /// # Errors
-    /// When one is no UTF-8.
+    /// When one is no UTF-8 or too long.
     pub(crate) fn texts(&self, name: &str) -> Result<Vec<Box<str>>> {
         let Some(attribute) = self.attribute(name) else { return Ok(Vec::new()) };
-        attribute.strings.iter().map(|text| std::str::from_utf8(text).map(Box::from).map_err(|_| not_text(name))).collect()
+        attribute.strings.iter().map(|text| short(name, text).map(Box::from)).collect()
     }
 
     /// A tensor attribute.
     ///
     /// # Errors
-    /// As [`Value::read`].
+    /// As [`Value::read`], and when a text in it is too long.
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<Value>> {
         let tensor = self.attribute(name).and_then(|attribute| attribute.t.as_ref());
-        tensor.map(Value::read).transpose().map_err(|error| error.within(format_args!("attribute `{name}`")))
+        let value = tensor.map(Value::read).transpose().map_err(|error| error.within(format_args!("attribute `{name}`")))?;
+        if let Some(Value { data: Data::Text(list), .. }) = &value {
+            list.iter().try_for_each(|text| short(name, text.as_bytes()).map(|_| ()))?;
+        }
+        Ok(value)
     }
 
     /// Whole numbers from an attribute or, in newer operator sets, from a constant input. `None` when neither is there
@@ -94,8 +102,11 @@ impl<'a> Node<'a> {
     }
 }
 
-fn not_text(name: &str) -> Error {
-    Error::invalid(format!("attribute `{name}` is not UTF-8"))
+fn short<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    if bytes.len() > TEXT_MAX {
+        return Err(Error::invalid(format!("attribute `{name}` holds a text of {} bytes; at most {TEXT_MAX} are taken", bytes.len())));
+    }
+    std::str::from_utf8(bytes).map_err(|_| Error::invalid(format!("attribute `{name}` is not UTF-8")))
 }
 
 /// Every number of a list finite.

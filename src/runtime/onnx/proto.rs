@@ -267,6 +267,11 @@ enum Inside {
 /// Bytes in memory that a message of a kind takes before its own lists.
 pub(crate) const MESSAGE: usize = 360;
 pub(crate) const STRING: usize = 40;
+/// Bytes in memory of a whole number, however short it is written, and again of the array it becomes.
+const WHOLE: usize = 8;
+/// How many bytes in memory a byte of a file may stand for, and how many any file may take.
+const GROWTH: usize = 6;
+const FREE: usize = 64 << 20;
 /// The deepest nesting of graphs in graphs.
 const DEPTH_MAX: usize = 40;
 
@@ -276,7 +281,15 @@ fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: u
     }
     for field in Fields(bytes) {
         let Some((number, bytes)) = field else { return Err(truncated()) };
-        *weight += 8;
+        *weight += WHOLE;
+        if let Some(bytes) = bytes {
+            // Whole numbers packed one behind the other: as many as bytes that end one.
+            *weight += match (inside, number) {
+                (Inside::Attribute, 8) => WHOLE * ends(bytes),
+                (Inside::Tensor, 1 | 5 | 7) => 2 * WHOLE * ends(bytes),
+                _ => 0,
+            };
+        }
         if *weight > most {
             return Err(Error::invalid("the ONNX file holds far more small messages than a model has; it cannot be served"));
         }
@@ -304,6 +317,10 @@ fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: u
     Ok(())
 }
 
+fn ends(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte < 0x80).count()
+}
+
 fn truncated() -> Error {
     Error::invalid("the ONNX file is cut off or damaged; upload it again")
 }
@@ -314,6 +331,6 @@ fn truncated() -> Error {
 /// When it is damaged, or would take far more memory than its size announces.
 pub(crate) fn read(bytes: Bytes) -> Result<Model> {
     let mut weight = 0;
-    weigh(&bytes, Inside::Model, 0, &mut weight, bytes.len().saturating_mul(10).saturating_add(64 << 20))?;
+    weigh(&bytes, Inside::Model, 0, &mut weight, bytes.len().saturating_mul(GROWTH).saturating_add(FREE))?;
     Model::decode(bytes).map_err(|error| truncated().because(error))
 }

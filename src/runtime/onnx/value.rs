@@ -1,15 +1,14 @@
 //! Typed arrays of any rank, and how shapes go together as NumPy has it.
 //!
-//! A [`Value`] owns its numbers, an [`Arg`] borrows them; both are one of six types. [`Meter`] is asked before every
-//! allocation, so no graph grows over what a request may take. Knows no operator. Next: `graph.rs`.
-
-use std::cell::Cell;
+//! A [`Value`] owns its numbers, an [`Arg`] borrows them; both are one of six types. Neither can be cloned without
+//! asking `meter.rs`, and values of any type are picked through [`same!`], which asks for texts before it copies them.
+//! Knows no operator. Next: `meter.rs`.
 
 use smallvec::SmallVec;
 
+use super::meter::Meter;
 use super::proto;
 use crate::error::{Error, Kind, Result};
-use crate::runtime::pipeline::CELLS_MAX;
 
 /// Lengths of the axes, outermost first.
 pub(crate) type Shape = SmallVec<[usize; 4]>;
@@ -18,14 +17,9 @@ pub(crate) type Ints = SmallVec<[i64; 6]>;
 
 /// The most axes an array may have.
 pub(crate) const RANK_MAX: usize = 8;
-/// The most steps one request may take, at worst about a minute, and those of a graph's trial row.
-const WORK_MAX: u64 = 1 << 36;
-const TRIAL_MAX: u64 = 1 << 33;
-/// The most bytes of text one request may make.
-const TEXT_MAX: usize = 1 << 29;
 
 /// Numbers or text, owned.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Data {
     F32(Vec<f32>),
     F64(Vec<f64>),
@@ -47,7 +41,7 @@ pub(crate) enum View<'a> {
 }
 
 /// An array that owns its values.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Value {
     pub(crate) shape: Shape,
     pub(crate) data: Data,
@@ -75,18 +69,32 @@ macro_rules! each {
 }
 pub(crate) use each;
 
-/// Runs one expression that makes a list and wraps it as the same type.
+/// Runs one expression that makes a list out of clones and wraps it as the same type.
+///
+/// A short text may be asked for a million times, so for text the expression runs on the lengths first: the meter
+/// learns to the byte what the copies take before any is made.
 macro_rules! same {
-    ($data:expr, $list:ident => $work:expr) => {
+    ($meter:expr, $data:expr, $list:ident => $work:expr) => {{
+        use $crate::runtime::onnx::value::{Data, View};
         match $data {
-            $crate::runtime::onnx::value::View::F32($list) => $crate::runtime::onnx::value::Data::F32($work),
-            $crate::runtime::onnx::value::View::F64($list) => $crate::runtime::onnx::value::Data::F64($work),
-            $crate::runtime::onnx::value::View::I64($list) => $crate::runtime::onnx::value::Data::I64($work),
-            $crate::runtime::onnx::value::View::I32($list) => $crate::runtime::onnx::value::Data::I32($work),
-            $crate::runtime::onnx::value::View::Bool($list) => $crate::runtime::onnx::value::Data::Bool($work),
-            $crate::runtime::onnx::value::View::Text($list) => $crate::runtime::onnx::value::Data::Text($work),
+            View::F32($list) => $crate::error::Result::Ok(Data::F32($work)),
+            View::F64($list) => Ok(Data::F64($work)),
+            View::I64($list) => Ok(Data::I64($work)),
+            View::I32($list) => Ok(Data::I32($work)),
+            View::Bool($list) => Ok(Data::Bool($work)),
+            View::Text(texts) => $meter
+                .lengths(texts)
+                .and_then(|lengths| {
+                    let $list = lengths.as_slice();
+                    let made: Vec<u32> = $work;
+                    $meter.texts(&made)
+                })
+                .map(|()| {
+                    let $list = texts;
+                    Data::Text($work)
+                }),
         }
-    };
+    }};
 }
 pub(crate) use same;
 
@@ -268,8 +276,13 @@ impl<'a> Arg<'a> {
         T::list(self.data).ok_or_else(|| wrong_type(self.data))
     }
 
-    pub(crate) fn to_value(self) -> Value {
-        Value { shape: self.shape.into(), data: same!(self.data, list => list.to_vec()) }
+    /// A copy.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`] when a request may not take as much.
+    pub(crate) fn to_value(self, meter: &Meter) -> Result<Value> {
+        meter.size(self.shape)?;
+        Ok(Value { shape: self.shape.into(), data: same!(meter, self.data, list => list.to_vec())? })
     }
 
     /// The values as 32-bit numbers, converted where they are other numbers.
@@ -339,95 +352,6 @@ pub(crate) fn wrong_shapes(a: &[usize], b: &[usize]) -> Error {
 /// A mistake of the graph, told to whoever asked.
 pub(crate) fn fault(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(Kind::Model, text)
-}
-
-/// What a run has taken, asked before each allocation.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    /// Whether it is the trial run of a graph, where a category that is not known is no fault.
-    pub(crate) trial: bool,
-    /// The largest array of the run.
-    pub(crate) largest: Cell<usize>,
-    /// Values held at once at most, and now.
-    pub(crate) peak: Cell<usize>,
-    pub(crate) live: Cell<usize>,
-    /// Steps taken.
-    pub(crate) work: Cell<u64>,
-    /// Bytes of text made.
-    pub(crate) text: Cell<usize>,
-}
-
-impl Meter {
-    /// The number of values in `shape`.
-    ///
-    /// # Errors
-    /// [`Kind::TooLarge`] when a request may not take as many.
-    pub(crate) fn size(&self, shape: &[usize]) -> Result<usize> {
-        if shape.len() > RANK_MAX {
-            return Err(fault(format!("an array of {} dimensions was asked for; at most {RANK_MAX} are taken", shape.len())));
-        }
-        let (mut size, mut bound) = (1usize, 1usize);
-        for &side in shape {
-            // An empty axis must not hide huge ones beside it.
-            bound = bound.checked_mul(side.max(1)).filter(|&bound| bound <= CELLS_MAX).ok_or_else(too_large)?;
-            size *= side;
-        }
-        self.work(size as u64)?;
-        self.largest.set(self.largest.get().max(size));
-        if self.live.get() + size > 2 * CELLS_MAX {
-            return Err(too_large());
-        }
-        self.peak.set(self.peak.get().max(self.live.get() + size));
-        Ok(size)
-    }
-
-    /// Counts bytes of text, given up or not.
-    ///
-    /// # Errors
-    /// [`Kind::TooLarge`] when a request may not make as many.
-    pub(crate) fn text(&self, bytes: usize) -> Result<()> {
-        let text = self.text.get().saturating_add(bytes);
-        self.text.set(text);
-        self.work(bytes as u64)?;
-        if text > TEXT_MAX { Err(too_large()) } else { Ok(()) }
-    }
-
-    /// Counts the bytes of texts that are repeated evenly until there are `size`.
-    ///
-    /// # Errors
-    /// As [`Meter::text`].
-    pub(crate) fn repeated(&self, view: View<'_>, size: usize) -> Result<()> {
-        let View::Text(list) = view else { return Ok(()) };
-        let bytes: usize = list.iter().map(|text| text.len()).sum();
-        self.text(bytes.saturating_mul(size.div_ceil(list.len().max(1))))
-    }
-
-    /// Counts the bytes of texts at places.
-    ///
-    /// # Errors
-    /// As [`Meter::text`].
-    pub(crate) fn picked(&self, view: View<'_>, places: impl Iterator<Item = usize>) -> Result<()> {
-        let View::Text(list) = view else { return Ok(()) };
-        self.text(places.filter_map(|at| list.get(at)).fold(0, |sum, text| sum.saturating_add(text.len())))
-    }
-
-    /// Counts steps.
-    ///
-    /// # Errors
-    /// [`Kind::TooLarge`] when a request may not take as many.
-    pub(crate) fn work(&self, steps: u64) -> Result<()> {
-        let work = self.work.get().saturating_add(steps);
-        self.work.set(work);
-        if work > if self.trial { TRIAL_MAX } else { WORK_MAX } { Err(too_much()) } else { Ok(()) }
-    }
-}
-
-fn too_large() -> Error {
-    Error::new(Kind::TooLarge, "an array on the way would hold too many values; send fewer rows")
-}
-
-fn too_much() -> Error {
-    Error::new(Kind::TooLarge, "the graph takes too many steps for one answer; send fewer rows")
 }
 
 /// How far apart neighbours along each axis lie in row-major order.

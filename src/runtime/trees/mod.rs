@@ -115,7 +115,9 @@ impl Ensemble {
         if trees.iter().any(|tree| tree.root as usize >= count || tree.group as usize >= groups || tree.depth as usize >= count) {
             return broken("a tree points outside");
         }
-        let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1).sum();
+        // A vector leaf adds a number to every output.
+        let each = if vector { groups as u64 / 8 } else { 0 };
+        let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1 + each).sum();
         Ok(Self { features, groups, nodes, trees, categories, leaves, levels, shared })
     }
 

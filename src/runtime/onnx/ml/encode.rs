@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::super::graph::Inputs;
+use super::super::meter::Meter;
 use super::super::node::Node;
 use super::super::ops::{Op, Values, boxed, one};
 use super::super::value::{Data, Shape, Value, View, fault, same, wrong_type};
@@ -52,7 +53,8 @@ impl Keys {
     }
 
     /// The place of each value; `None` for what is not a key.
-    fn places(&self, view: View<'_>) -> Result<Vec<Option<u32>>> {
+    fn places(&self, view: View<'_>, meter: &Meter) -> Result<Vec<Option<u32>>> {
+        meter.reads(view)?;
         Ok(match (self, view) {
             (Self::Texts(keys), View::Text(list)) => list.iter().map(|x| keys.get(x).copied()).collect(),
             (Self::Ints(keys), View::I64(list)) => list.iter().map(|x| keys.get(x).copied()).collect(),
@@ -89,7 +91,7 @@ impl Op for OneHotEncoder {
         let mut shape: Shape = x.shape.into();
         shape.push(self.count);
         let mut out = vec![0.0f32; inputs.meter.size(&shape)?];
-        for (at, (row, place)) in out.chunks_exact_mut(self.count).zip(self.keys.places(x.data)?).enumerate() {
+        for (at, (row, place)) in out.chunks_exact_mut(self.count).zip(self.keys.places(x.data, inputs.meter)?).enumerate() {
             match place.and_then(|place| row.get_mut(place as usize)) {
                 Some(hot) => *hot = 1.0,
                 None if self.zeros || inputs.meter.trial => {}
@@ -126,9 +128,12 @@ impl Op for LabelEncoder {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let x = inputs.get(0)?;
         inputs.meter.size(x.shape)?;
-        let places = self.keys.places(x.data)?;
+        let places = self.keys.places(x.data, inputs.meter)?;
         let at = |place: &Option<u32>| place.map_or(self.count, |place| place as usize);
-        let data = same!(self.values.view(), list => places.iter().filter_map(|place| list.get(at(place)).cloned()).collect());
+        let data = match self.values.view() {
+            View::Text(list) => Data::Text(inputs.meter.picked(list, places.iter().map(at))?),
+            other => same!(inputs.meter, other, list => places.iter().filter_map(|place| list.get(at(place)).cloned()).collect())?,
+        };
         one(Value { shape: x.shape.into(), data })
     }
 
@@ -235,13 +240,11 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
             boxed(OneHotEncoder { keys, count, zeros }).map(Some)
         }
         "LabelEncoder" if node.attribute("classes_strings").is_some() => {
-            let texts = Data::Text(node.texts("classes_strings")?);
-            both_ways(node, texts.clone(), Data::I64((0..texts.len() as i64).collect())).map(Some)
+            let texts = node.texts("classes_strings")?;
+            let places = (0..texts.len() as i64).collect();
+            both_ways(node, texts, places).map(Some)
         }
-        "CategoryMapper" => {
-            let (texts, ints) = (Data::Text(node.texts("cats_strings")?), Data::I64(node.ints("cats_int64s").to_vec()));
-            both_ways(node, texts, ints).map(Some)
-        }
+        "CategoryMapper" => both_ways(node, node.texts("cats_strings")?, node.ints("cats_int64s").to_vec()).map(Some),
         "LabelEncoder" => {
             let missing = |what: &str| Error::invalid(format!("it has no {what}"));
             let (keys, values) =
@@ -257,8 +260,9 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
     }
 }
 
-fn both_ways(node: &Node<'_>, texts: Data, ints: Data) -> Result<Box<dyn Op>> {
+fn both_ways(node: &Node<'_>, texts: Vec<Box<str>>, ints: Vec<i64>) -> Result<Box<dyn Op>> {
     let (no_int, no_text) =
         (Data::I64(vec![node.int("default_int64", -1)]), Data::Text(vec![node.text("default_string", "_Unused")?.into()]));
-    boxed(BothWays { texts: label_encoder(&texts, ints.clone(), no_int)?, numbers: label_encoder(&ints, texts, no_text)? })
+    let (keys, numbers) = (Data::Text(texts.clone()), Data::I64(ints.clone()));
+    boxed(BothWays { texts: label_encoder(&keys, numbers, no_int)?, numbers: label_encoder(&Data::I64(ints), Data::Text(texts), no_text)? })
 }

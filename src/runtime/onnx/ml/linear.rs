@@ -95,7 +95,7 @@ impl Op for Classifier {
         let mut values = Values::new();
         if outputs == 1 {
             let places: Vec<usize> = out.iter().map(|&score| usize::from(score > 0.0)).collect();
-            values.push(self.labels.of(&places));
+            values.push(self.labels.of(&places, inputs.meter)?);
             // Whatever the post-transform but probit, the one score is taken for a probability.
             let post = if self.post == Post::Probit { Post::Probit } else { Post::None };
             let scores: Vec<f32> = out.iter().flat_map(|&score| pair(score, Second::Complement, post)).collect();
@@ -104,7 +104,7 @@ impl Op for Classifier {
         }
         let best = |row: &[f32]| (1..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best });
         let places: Vec<usize> = out.chunks_exact(outputs).map(best).collect();
-        values.push(self.labels.of(&places));
+        values.push(self.labels.of(&places, inputs.meter)?);
         match self.post {
             Post::None => {}
             Post::Logistic => out.iter_mut().for_each(|x| *x = super::super::ops::vector::sigmoid(*x)),

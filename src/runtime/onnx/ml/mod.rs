@@ -12,6 +12,7 @@ mod tree_wide;
 
 pub(super) use self::tree::is_of_trees;
 
+use super::meter::Meter;
 use super::node::Node;
 use super::ops::{Op, vector};
 use super::value::{Shape, Value};
@@ -58,14 +59,15 @@ impl Labels {
     }
 
     /// The labels of places among the classes.
-    fn of(&self, places: &[usize]) -> Value {
+    ///
+    /// # Errors
+    /// When their texts are more than a request may take.
+    fn of(&self, places: &[usize], meter: &Meter) -> Result<Value> {
         let shape: Shape = [places.len()].as_slice().into();
-        match self {
+        Ok(match self {
             Self::Ints(list) => Value::new(shape, places.iter().map(|&at| list.get(at).copied().unwrap_or_default()).collect::<Vec<_>>()),
-            Self::Texts(list) => {
-                Value::new(shape, places.iter().map(|&at| list.get(at).cloned().unwrap_or_default()).collect::<Vec<Box<str>>>())
-            }
-        }
+            Self::Texts(list) => Value::new(shape, meter.picked(list, places.iter().copied())?),
+        })
     }
 
     fn weight(&self) -> usize {

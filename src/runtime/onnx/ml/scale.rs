@@ -174,13 +174,13 @@ impl Op for ArrayFeatureExtractor {
         let places = places.collect::<Result<Vec<_>>>()?;
         let rows = x.data.len().checked_div(columns).unwrap_or(0);
         let size = inputs.meter.size(&[rows, places.len()])?;
-        let data = same!(x.data, list => {
+        let data = same!(inputs.meter, x.data, list => {
             let mut made = Vec::with_capacity(size);
             for row in list.chunks_exact(columns.max(1)) {
                 made.extend(places.iter().filter_map(|&at| row.get(at).cloned()));
             }
             made
-        });
+        })?;
         let mut shape: super::super::value::Shape = x.shape.into();
         match shape.as_mut_slice() {
             [_] => shape = [1, places.len()].as_slice().into(),

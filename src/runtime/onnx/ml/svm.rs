@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "lengths were checked when the operator was made")]
 
 use super::super::graph::Inputs;
+use super::super::meter::Meter;
 use super::super::node::{Node, finite};
 use super::super::ops::gemm::{distances, multiply};
 use super::super::ops::{Op, Values, boxed, one, vector};
@@ -94,7 +95,8 @@ impl Kernel {
         if columns != self.features {
             return Err(fault(format!("it takes {} columns, not {columns}", self.features)));
         }
-        inputs.meter.work((rows as u64).saturating_mul(self.columns.len() as u64))?;
+        // Each kernel value may take an exponential or a power on top.
+        inputs.meter.work((rows as u64).saturating_mul((self.columns.len() + 8 * self.count) as u64))?;
         inputs.meter.size(&[rows.min(self.block()), self.count])?;
         Ok((rows, x.f32s()?))
     }
@@ -177,9 +179,9 @@ impl Classifier {
     }
 }
 
-/// Probabilities of classes from those of pairs.
-fn couple(classes: usize, pairs: &[f32], out: &mut [f32]) {
-    let mut q = vec![0.0f32; classes * classes];
+/// Probabilities of classes from those of pairs. How many rounds it takes shows only on the way, so each is counted.
+fn couple(classes: usize, pairs: &[f32], q: &mut [f32], out: &mut [f32], meter: &Meter) -> Result<()> {
+    q.fill(0.0);
     let mut qp = vec![0.0f32; classes];
     let eps = 0.005 / classes as f32;
     for i in 0..classes {
@@ -191,6 +193,7 @@ fn couple(classes: usize, pairs: &[f32], out: &mut [f32]) {
         }
     }
     for _ in 0..100 {
+        meter.work((classes * classes * 3) as u64)?;
         let mut pqp = 0.0;
         for i in 0..classes {
             qp[i] = (0..classes).map(|j| q[i * classes + j] * out[j]).sum();
@@ -210,6 +213,7 @@ fn couple(classes: usize, pairs: &[f32], out: &mut [f32]) {
             }
         }
     }
+    Ok(())
 }
 
 fn first_most<T: PartialOrd + Copy>(list: &[T]) -> usize {
@@ -224,11 +228,18 @@ impl Op for Classifier {
         let probability = !self.a.is_empty();
         let width = if self.votes && !probability { if classes > 2 { pairs } else { 2 } } else { classes };
         let mut out = vec![0.0f32; inputs.meter.size(&[rows, width])?];
+        let each = |steps: usize| inputs.meter.work((rows as u64).saturating_mul(steps as u64));
+        if self.votes {
+            // Each pair of classes sums the support vectors of both.
+            each(pairs + (classes - 1) * self.kernel.count)?;
+        }
         let mut places = Vec::with_capacity(rows);
-        let (mut scores, mut votes, mut square) = (Vec::with_capacity(pairs), vec![0u32; classes], Vec::new());
-        if probability {
-            inputs.meter.work((rows * classes * classes * 4) as u64)?;
-            square = vec![0.0f32; classes * classes];
+        let (mut scores, mut votes) = (Vec::with_capacity(pairs), vec![0u32; classes]);
+        let (mut square, mut q) = (Vec::new(), Vec::new());
+        if self.votes && probability {
+            inputs.meter.size(&[2, classes, classes])?;
+            each(classes * classes * 4)?;
+            (square, q) = (vec![0.0f32; classes * classes], vec![0.0f32; classes * classes]);
         }
         let step = self.kernel.block();
         for (block, out) in list.chunks(step * self.kernel.features).zip(out.chunks_mut(step * width)) {
@@ -255,7 +266,7 @@ impl Op for Classifier {
                             pair += 1;
                         }
                     }
-                    couple(classes, &square, out);
+                    couple(classes, &square, &mut q, out, inputs.meter)?;
                     self.post.apply(out);
                 } else if classes > 2 {
                     out.copy_from_slice(&scores);
@@ -268,7 +279,7 @@ impl Op for Classifier {
             }
         }
         let mut values = Values::new();
-        values.push(self.labels.of(&places));
+        values.push(self.labels.of(&places, inputs.meter)?);
         values.push(Value::new([rows, width].as_slice(), out));
         Ok(values)
     }

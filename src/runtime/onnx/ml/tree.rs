@@ -20,6 +20,10 @@ use crate::runtime::trees::{Builder, Ensemble, Split, TreeNode};
 
 /// The most outputs of an ensemble.
 const TARGETS_MAX: usize = 1 << 16;
+/// The most numbers of all leaves, where each leaf holds one for every output: 256 MiB. A forest of few leaves over many
+/// outputs names only some of them, so beyond a small amount no more are laid out than a few times what the file has.
+const VECTORS_MAX: usize = 1 << 26;
+const VECTORS_FREE: usize = 1 << 20;
 /// The largest column a tree may look at.
 pub(super) const FEATURE_MAX: usize = 1 << 24;
 
@@ -208,6 +212,11 @@ impl Raw {
         nodes.iter().filter(|node| node.mode == Mode::Leaf).map(|node| self.weights_of(node))
     }
 
+    /// How many numbers leaves hold that have one for every output.
+    fn vectors(&self, targets: usize) -> usize {
+        self.nodes.iter().filter(|node| node.mode == Mode::Leaf).count().saturating_mul(targets)
+    }
+
     /// The flat ensemble, if it answers the same; `strict` says that it matters which outputs a leaf names.
     fn flat(&self, targets: usize, strict: bool) -> Result<Option<Flat>> {
         let (mut up, mut down, mut infinite) = (false, false, false);
@@ -248,16 +257,21 @@ impl Raw {
             }
             groups.push(group.unwrap_or(0) as usize);
         }
+        if !scalar && self.vectors(targets) > VECTORS_MAX.min(VECTORS_FREE + 8 * self.weights.len()) {
+            return Ok(None);
+        }
         let mut builder = Builder::new(self.features, targets);
         let mut vectors: Vec<f32> = Vec::new();
         for (&(first, count), &group) in self.trees.iter().zip(&groups) {
+            // Where each leaf's numbers begin; of one tree at a time.
+            let mut starts: Vec<usize> = Vec::new();
             if !scalar {
                 vectors.clear();
-                if count.saturating_mul(targets) > 1 << 26 {
-                    return Ok(None);
-                }
-                vectors.resize(count * targets, 0.0);
-                for (node, vector) in self.nodes.iter().skip(first).take(count).zip(vectors.chunks_exact_mut(targets)) {
+                starts.resize(count, 0);
+                for (start, node) in starts.iter_mut().zip(self.nodes.iter().skip(first)).filter(|(_, node)| node.mode == Mode::Leaf) {
+                    *start = vectors.len();
+                    vectors.resize(*start + targets, 0.0);
+                    let vector = vectors.get_mut(*start..).unwrap_or_default();
                     for &(output, weight) in self.weights_of(node) {
                         if let Some(place) = vector.get_mut(output as usize) {
                             *place += weight as f32;
@@ -271,7 +285,7 @@ impl Raw {
                     return Ok(if scalar {
                         TreeNode::Leaf(self.weights_of(node).first().map_or(0.0, |leaf| leaf.1 as f32))
                     } else {
-                        let start = number as usize * targets;
+                        let start = starts.get(number as usize).copied().unwrap_or_default();
                         TreeNode::VectorLeaf(vectors.get(start..start + targets).unwrap_or_default())
                     });
                 }
@@ -471,7 +485,7 @@ impl Op for Trees {
                     places.push(best.map_or(0, |(at, _)| at));
                     self.post.apply(row);
                 }
-                values.push(labels.of(&places));
+                values.push(labels.of(&places, inputs.meter)?);
             }
         }
         let shape = [rows, n];

@@ -65,7 +65,8 @@ impl Wide {
                     stack.push((node.no, depth + 1));
                 }
             }
-            levels += deepest;
+            let most = raw.nodes.iter().skip(first).take(count).map(|node| node.weights.1).max();
+            levels += deepest + most.unwrap_or_default() as u64;
             for node in raw.nodes.iter().skip(first).take(count) {
                 let (yes, no) = if node.mode == Mode::Leaf {
                     (place(node.weights.0)?, place(node.weights.0 + node.weights.1)?)

@@ -3,6 +3,7 @@
 //! Next: `../value.rs` for the types.
 
 use super::super::graph::Inputs;
+use super::super::meter::Meter;
 use super::super::node::Node;
 use super::super::value::{Data, Value, View, fault};
 use super::{Op, Values, boxed, one};
@@ -40,9 +41,18 @@ impl To {
     }
 }
 
+/// The most bytes of a number that is printed.
+const PRINTED: usize = 24;
+
 /// The value as another type.
-pub(in super::super) fn cast(value: Value, to: To) -> Result<Value> {
+pub(in super::super) fn cast(value: Value, to: To, meter: &Meter) -> Result<Value> {
     let Value { shape, data } = value;
+    match (&data, to) {
+        // Kept as they are, or read.
+        (Data::Text(_), _) => meter.reads(data.view())?,
+        (_, To::Text) => meter.text(data.len(), data.len() * PRINTED)?,
+        _ => {}
+    }
     macro_rules! numbers {
         ($list:expr, $zero:expr) => {
             match to {
@@ -155,7 +165,7 @@ struct Cast(To);
 
 impl Op for Cast {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
-        one(cast(inputs.take(0)?, self.0)?)
+        one(cast(inputs.take(0)?, self.0, inputs.meter)?)
     }
 }
 
@@ -173,7 +183,7 @@ impl Op for CastLike {
             View::Bool(_) => To::Bool,
             View::Text(_) => To::Text,
         };
-        one(cast(inputs.take(0)?, to)?)
+        one(cast(inputs.take(0)?, to, inputs.meter)?)
     }
 }
 

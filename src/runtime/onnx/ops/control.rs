@@ -1,12 +1,14 @@
 //! Operators with bodies: `Scan` along rows, `If` one of two, `Loop` while true.
 //!
-//! A body is a plan whose inputs are its own, then what it captures; the node's inputs end with the same captures. Next:
+//! A body is a plan whose inputs are its own, then what it captures; the node's inputs end with the same captures. What
+//! a loop keeps beside its body's arrays is held in the meter, so that all of it together is bounded. Next:
 //! `../graph.rs` for plans.
 #![expect(clippy::indexing_slicing, reason = "counts were checked when the node was planned or the step before")]
 
 use smallvec::SmallVec;
 
 use super::super::graph::{Inputs, Plan, Slot};
+use super::super::meter::Meter;
 use super::super::node::Node;
 use super::super::value::{Arg, Data, Shape, Value, View, axis, fault, same};
 use super::shape::transpose;
@@ -15,6 +17,39 @@ use crate::error::{Error, Result};
 
 fn lend<'a>(arg: Arg<'a>) -> Slot<'a> {
     Slot::Lent(arg.shape.into(), arg.data)
+}
+
+/// Values that a loop keeps while its body runs: copies it was begun with, arrays it walks, stacks.
+struct Held<'m> {
+    meter: &'m Meter,
+    count: usize,
+}
+
+impl<'m> Held<'m> {
+    fn new(meter: &'m Meter) -> Self {
+        Self { meter, count: 0 }
+    }
+
+    fn add(&mut self, count: usize) -> Result<()> {
+        self.meter.hold(count)?;
+        self.count += count;
+        Ok(())
+    }
+
+    /// They are handed on, or given up.
+    fn release(&mut self) {
+        self.meter.unhold(std::mem::take(&mut self.count));
+    }
+}
+
+/// Copies of inputs to begin with.
+fn copies(inputs: &Inputs<'_, '_>, places: std::ops::Range<usize>, held: &mut Held<'_>) -> Result<SmallVec<[Value; 4]>> {
+    let one = |at: usize| {
+        let value = inputs.get(at)?.to_value(inputs.meter)?;
+        held.add(value.data.len())?;
+        Ok(value)
+    };
+    places.map(one).collect()
 }
 
 /// Arrays of one shape and type, put behind one another along a new first axis.
@@ -26,12 +61,13 @@ struct Stack {
 }
 
 impl Stack {
-    fn push(&mut self, value: Value, inputs: &Inputs<'_, '_>) -> Result<()> {
+    fn push(&mut self, value: Value, held: &mut Held<'_>) -> Result<()> {
         if self.shape.get_or_insert_with(|| value.shape.clone()) != &value.shape {
             return Err(fault("its body gives arrays of different shapes"));
         }
         self.count += 1;
-        inputs.meter.size(&[self.count, value.data.len()])?;
+        held.meter.size(&[self.count, value.data.len()])?;
+        held.add(value.data.len())?;
         match (&mut self.data, value.data) {
             (None, data) => self.data = Some(data),
             (Some(Data::F32(list)), Data::F32(more)) => list.extend(more),
@@ -45,16 +81,16 @@ impl Stack {
         Ok(())
     }
 
-    fn finish(self, reverse: bool) -> Value {
+    fn finish(self, reverse: bool, meter: &Meter) -> Result<Value> {
         let mut shape = self.shape.unwrap_or_default();
         let each: usize = shape.iter().product();
         shape.insert(0, self.count);
         let data = self.data.unwrap_or(Data::F32(Vec::new()));
         if !reverse || each == 0 {
-            return Value { shape, data };
+            return Ok(Value { shape, data });
         }
-        let data = same!(data.view(), list => list.chunks_exact(each).rev().flatten().cloned().collect());
-        Value { shape, data }
+        let data = same!(meter, data.view(), list => list.chunks_exact(each).rev().flatten().cloned().collect())?;
+        Ok(Value { shape, data })
     }
 }
 
@@ -73,28 +109,27 @@ struct Scan {
 impl Op for Scan {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let states = self.own - self.walked;
-        let mut state: SmallVec<[Value; 2]> = SmallVec::new();
-        for at in 0..states {
-            inputs.meter.size(inputs.get(at)?.shape)?;
-            state.push(inputs.get(at)?.to_value());
-        }
+        let (mut begun, mut held) = (Held::new(inputs.meter), Held::new(inputs.meter));
+        let mut state = copies(inputs, 0..states, &mut begun)?;
         // Each walked array with its axis in front.
         let mut walked: SmallVec<[(Value, bool); 2]> = SmallVec::new();
         let mut length = None;
         for n in 0..self.walked {
             let arg = inputs.get(states + n)?;
             let at = axis(self.axes.get(n).copied().unwrap_or(0), arg.shape.len())?;
-            inputs.meter.size(arg.shape)?;
             if *length.get_or_insert(arg.shape[at]) != arg.shape[at] {
                 return Err(fault("it walks arrays of different lengths"));
             }
             let order: SmallVec<[usize; 6]> = std::iter::once(at).chain((0..arg.shape.len()).filter(|&other| other != at)).collect();
-            walked.push((transpose(arg, &order), self.backward.get(n).copied().unwrap_or(false)));
+            held.add(arg.data.len())?;
+            walked.push((transpose(arg, &order, inputs.meter)?, self.backward.get(n).copied().unwrap_or(false)));
         }
         let length = length.unwrap_or(0);
         let mut stacks: SmallVec<[Stack; 2]> = SmallVec::new();
         for step in 0..length {
             inputs.meter.work(100)?;
+            // From here on the body's run counts its state.
+            begun.release();
             let mut handed: SmallVec<[Slot<'_>; 6]> = state.drain(..).map(Slot::Owned).collect();
             for (value, backward) in &walked {
                 let each: usize = value.shape[1..].iter().product();
@@ -118,12 +153,13 @@ impl Op for Scan {
                 if stacks.len() == n {
                     stacks.push(Stack::default());
                 }
-                stacks[n].push(value, inputs)?;
+                stacks[n].push(value, &mut held)?;
             }
         }
+        begun.release();
         let mut values: Values = state.into_iter().collect();
         for (n, stack) in stacks.into_iter().enumerate() {
-            let value = stack.finish(self.out_backward.get(n).copied().unwrap_or(false));
+            let value = stack.finish(self.out_backward.get(n).copied().unwrap_or(false), inputs.meter)?;
             let at = axis(self.out_axes.get(n).copied().unwrap_or(0), value.shape.len())?;
             if at == 0 {
                 values.push(value);
@@ -131,8 +167,9 @@ impl Op for Scan {
             }
             let mut order: SmallVec<[usize; 6]> = (1..value.shape.len()).collect();
             order.insert(at, 0);
-            values.push(transpose(value.arg(), &order));
+            values.push(transpose(value.arg(), &order, inputs.meter)?);
         }
+        held.release();
         Ok(values)
     }
 
@@ -178,12 +215,15 @@ impl Op for Loop {
             Some(go) => go.list::<bool>()?.first().copied().unwrap_or(true),
             None => true,
         };
-        let mut state: SmallVec<[Value; 4]> = (2..self.own).map(|at| inputs.get(at).map(Arg::to_value)).collect::<Result<_>>()?;
+        let (mut begun, mut held) = (Held::new(inputs.meter), Held::new(inputs.meter));
+        let mut state = copies(inputs, 2..self.own, &mut begun)?;
         let states = state.len();
         let mut stacks: SmallVec<[Stack; 2]> = SmallVec::new();
         let mut step = 0;
         while go && step < most {
             inputs.meter.work(1000)?;
+            // From here on the body's run counts its state.
+            begun.release();
             let mut handed: SmallVec<[Slot<'_>; 6]> = SmallVec::new();
             handed.push(Slot::Owned(Value::new(Shape::new(), vec![step])));
             handed.push(Slot::Owned(Value::new(Shape::new(), vec![go])));
@@ -205,11 +245,13 @@ impl Op for Loop {
                 if stacks.len() == n {
                     stacks.push(Stack::default());
                 }
-                stacks[n].push(value, inputs)?;
+                stacks[n].push(value, &mut held)?;
             }
             step += 1;
         }
-        Ok(state.into_iter().chain(stacks.into_iter().map(|stack| stack.finish(false))).collect())
+        begun.release();
+        held.release();
+        state.into_iter().map(Ok).chain(stacks.into_iter().map(|stack| stack.finish(false, inputs.meter))).collect()
     }
 
     fn weight(&self) -> usize {

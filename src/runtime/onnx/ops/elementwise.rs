@@ -130,6 +130,9 @@ macro_rules! whole_binary {
 /// One operation on two arrays, changing the first where it can.
 fn combine(op: Binary, a: Value, b: Arg<'_>, inputs: &Inputs<'_, '_>) -> Result<Value> {
     let out = if *a.shape == *b.shape { a.shape.clone() } else { broadcast(&a.shape, b.shape)? };
+    if matches!(op, Binary::Pow | Binary::Mod | Binary::Fmod) {
+        inputs.meter.work(out.iter().fold(16, |steps, &side| steps.saturating_mul(side as u64)))?;
+    }
     if matches!(op, Binary::Div | Binary::Mod | Binary::Fmod) {
         let zero = match b.data {
             View::I64(list) => list.contains(&0),
@@ -141,6 +144,7 @@ fn combine(op: Binary, a: Value, b: Arg<'_>, inputs: &Inputs<'_, '_>) -> Result<
         }
     }
     if out == a.shape && repeats(&a.shape, b.shape) {
+        inputs.meter.work(a.data.len() as u64)?;
         let Value { shape, mut data } = a;
         macro_rules! in_place {
             ($a:expr, $b:expr, $f:expr) => {{
@@ -386,9 +390,20 @@ macro_rules! float_unary {
     }};
 }
 
+impl Unary {
+    /// Whether it takes about one step a value; the others take a series or a library's function.
+    fn is_cheap(self) -> bool {
+        use Unary as U;
+        matches!(self, U::Abs | U::Neg | U::Sign | U::Floor | U::Ceil | U::Round | U::Sqrt | U::Relu | U::Reciprocal | U::LeakyRelu(_))
+    }
+}
+
 impl Op for Unary {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let mut value = inputs.take(0)?;
+        if !self.is_cheap() {
+            inputs.meter.work(16 * value.data.len() as u64)?;
+        }
         match &mut value.data {
             Data::F32(list) => float_unary!(*self, list, f32, vector::exp, vector::sigmoid, vector::tanh),
             Data::F64(list) => {

@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "axes were checked against the rank, indices against their axis")]
 
 use super::super::graph::Inputs;
+use super::super::meter::Meter;
 use super::super::node::Node;
 use super::super::value::{Data, Shape, Value, View, around, axis, fault, same, strides, wrong_shapes, wrong_type};
 use super::{Op, Values, boxed, one};
@@ -31,9 +32,7 @@ impl Op for Gather {
         shape.extend_from_slice(picks.shape);
         shape.extend_from_slice(&x.shape[at + 1..]);
         let size = inputs.meter.size(&shape)?;
-        let starts = (0..before).flat_map(|outer| places.iter().map(move |place| (outer * middle + place) * after));
-        inputs.meter.picked(x.data, starts.flat_map(|start| start..start + after))?;
-        let data = same!(x.data, list => {
+        let data = same!(inputs.meter, x.data, list => {
             let mut made = Vec::with_capacity(size);
             for outer in 0..before {
                 for place in &places {
@@ -42,7 +41,7 @@ impl Op for Gather {
                 }
             }
             made
-        });
+        })?;
         one(Value { shape, data })
     }
 }
@@ -60,9 +59,8 @@ impl Op for GatherElements {
         }
         inputs.meter.size(picks.shape)?;
         let places = elements(&picks.ints()?, picks.shape, x.shape, at)?;
-        inputs.meter.picked(x.data, places.iter().copied())?;
         one(Value {
-            data: same!(x.data, list => places.iter().filter_map(|&place| list.get(place).cloned()).collect()),
+            data: same!(inputs.meter, x.data, list => places.iter().filter_map(|&place| list.get(place).cloned()).collect())?,
             shape: picks.shape.into(),
         })
     }
@@ -110,13 +108,13 @@ impl Op for GatherNd {
             }
             starts.push(start);
         }
-        let data = same!(x.data, list => {
+        let data = same!(inputs.meter, x.data, list => {
             let mut made = Vec::with_capacity(size);
-            for start in starts {
+            for &start in &starts {
                 made.extend_from_slice(&list[start..start + run]);
             }
             made
-        });
+        })?;
         one(Value { shape, data })
     }
 }
@@ -131,7 +129,7 @@ enum Meets {
     Largest,
 }
 
-fn put(into: &mut Data, places: &[usize], from: View<'_>, meets: Meets) -> Result<()> {
+fn put(into: &mut Data, places: &[usize], from: View<'_>, meets: Meets, meter: &Meter) -> Result<()> {
     macro_rules! numbers {
         ($into:expr, $from:expr) => {
             for (&place, &value) in places.iter().zip($from) {
@@ -182,6 +180,7 @@ fn put(into: &mut Data, places: &[usize], from: View<'_>, meets: Meets) -> Resul
             places.iter().zip(from).for_each(|(&place, &value)| into[place] = value)
         }
         (Data::Text(into), View::Text(from)) if meets == Meets::Replaces => {
+            meter.texts(&meter.lengths(from)?)?;
             places.iter().zip(from).for_each(|(&place, value)| into[place] = value.clone());
         }
         (_, other) => return Err(wrong_type(other)),
@@ -204,7 +203,7 @@ impl Op for ScatterElements {
             return Err(wrong_shapes(picks.shape, values.shape));
         }
         let places = elements(&picks.ints()?, picks.shape, &into.shape, at)?;
-        put(&mut into.data, &places, values.data, self.1)?;
+        put(&mut into.data, &places, values.data, self.1, inputs.meter)?;
         one(into)
     }
 }
@@ -232,7 +231,7 @@ impl Op for ScatterNd {
             }
             places.extend(start..start + run);
         }
-        put(&mut into.data, &places, values.data, self.0)?;
+        put(&mut into.data, &places, values.data, self.0, inputs.meter)?;
         one(into)
     }
 }

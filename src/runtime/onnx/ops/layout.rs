@@ -63,7 +63,7 @@ impl Op for EyeLike {
             (None, View::Bool(_)) => To::Bool,
             (None, other) => return Err(wrong_type(other)),
         };
-        one(cast(Value::new(x.shape, ones), to)?)
+        one(cast(Value::new(x.shape, ones), to, inputs.meter)?)
     }
 }
 
@@ -93,7 +93,7 @@ impl Op for Blocks {
         if six.iter().product::<usize>() != x.data.len() {
             return Err(fault(format!("blocks of {b} do not fit an array of shape {:?}", x.shape)));
         }
-        let mut value = transpose(Arg { shape: &six, data: x.data }, &order);
+        let mut value = transpose(Arg { shape: &six, data: x.data }, &order, inputs.meter)?;
         value.shape = Shape::from_slice(&shape);
         one(value)
     }

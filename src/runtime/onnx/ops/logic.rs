@@ -34,7 +34,7 @@ impl Op for Compare {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let (a, b) = (inputs.get(0)?, inputs.get(1)?);
         let out = broadcast(a.shape, b.shape)?;
-        inputs.meter.size(&out)?;
+        let size = inputs.meter.size(&out)?;
         macro_rules! run {
             ($x:expr, $y:expr) => {
                 match self {
@@ -50,7 +50,12 @@ impl Op for Compare {
             (View::I64(x), View::I64(y)) => run!(x, y),
             (View::I32(x), View::I32(y)) => run!(x, y),
             (View::Bool(x), View::Bool(y)) => run!(x, y),
-            (View::Text(x), View::Text(y)) => run!(x, y),
+            (View::Text(x), View::Text(y)) => {
+                // Two equal texts are read to the end.
+                let longest = |list: &[Box<str>]| list.iter().map(|text| text.len()).max().unwrap_or_default();
+                inputs.meter.work((size as u64).saturating_mul(longest(x).min(longest(y)) as u64 / 8))?;
+                run!(x, y)
+            }
             (_, other) => return Err(wrong_type(other)),
         };
         one(Value::new(out, list))
@@ -131,7 +136,12 @@ impl Op for Where {
             (View::I64(x), View::I64(y)) => Data::I64(choose!(x, y)),
             (View::I32(x), View::I32(y)) => Data::I32(choose!(x, y)),
             (View::Bool(x), View::Bool(y)) => Data::Bool(choose!(x, y)),
-            (View::Text(x), View::Text(y)) => Data::Text(choose!(x, y)),
+            (View::Text(x), View::Text(y)) => {
+                // On the lengths first: they say what the copies take.
+                let (x_lengths, y_lengths) = (inputs.meter.lengths(x)?, inputs.meter.lengths(y)?);
+                inputs.meter.texts(&choose!(x_lengths.as_slice(), y_lengths.as_slice()))?;
+                Data::Text(choose!(x, y))
+            }
             (_, other) => return Err(wrong_type(other)),
         };
         one(Value { shape: out, data })
@@ -145,6 +155,7 @@ struct NonZero;
 impl Op for NonZero {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let x = inputs.get(0)?;
+        inputs.meter.size(x.shape)?;
         let found: Vec<usize> = match x.data {
             View::Bool(list) => places(list, |&x| x),
             View::F32(list) => places(list, |&x| x != 0.0),
@@ -185,7 +196,7 @@ impl Op for Compress {
         };
         let (before, middle, after) = super::super::value::around(shape, axis);
         let kept: Vec<usize> = places(test, |&x| x).into_iter().filter(|&at| at < middle).collect();
-        let data = same!(x.data, list => {
+        let data = same!(inputs.meter, x.data, list => {
             let mut made = Vec::with_capacity(before * kept.len() * after);
             for outer in 0..before {
                 for at in &kept {
@@ -194,7 +205,7 @@ impl Op for Compress {
                 }
             }
             made
-        });
+        })?;
         let mut out: super::super::value::Shape = shape.into();
         if let Some(side) = out.get_mut(axis) {
             *side = kept.len();

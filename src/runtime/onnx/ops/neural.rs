@@ -144,7 +144,11 @@ impl Op for Conv {
         shape.extend_from_slice(&laid.out[2 - (x.shape.len() - 2)..]);
         let size = inputs.meter.size(&shape)?;
         let gathered = inputs.meter.size(&[k, p])?;
-        inputs.meter.work((size as u64).saturating_mul(k as u64).saturating_add((gathered * groups) as u64 * count as u64))?;
+        inputs.meter.work(
+            (size as u64)
+                .saturating_mul(k as u64)
+                .saturating_add((gathered as u64).saturating_mul(groups as u64).saturating_mul(count as u64)),
+        )?;
         let (list, weights) = (x.list::<f32>()?, w.list::<f32>()?);
         let mut out = vec![0.0f32; size];
         if let Some(bias) = inputs.optional(2) {
@@ -152,7 +156,7 @@ impl Op for Conv {
             if bias.len() != outputs {
                 return Err(fault(format!("it has {} biases for {outputs} outputs", bias.len())));
             }
-            for (at, plane) in out.chunks_exact_mut(p).enumerate() {
+            for (at, plane) in out.chunks_exact_mut(p.max(1)).enumerate() {
                 plane.fill(bias[at % outputs]);
             }
         }

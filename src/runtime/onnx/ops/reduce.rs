@@ -159,9 +159,9 @@ impl Op for Reduce {
             (None, _) => (x, (x.data.len(), 1, 1)),
             _ => {
                 let order: SmallVec<[usize; 6]> = (0..rank).filter(|at| !over.contains(at)).chain(over.iter().copied()).collect();
-                moved = transpose(x, &order);
-                let middle: usize = over.iter().map(|&at| x.shape[at]).product();
-                (moved.arg(), (x.data.len().checked_div(middle).unwrap_or(0), middle, 1))
+                moved = transpose(x, &order, inputs.meter)?;
+                let along = |reduced: bool| (0..rank).filter(|at| over.contains(at) == reduced).map(|at| x.shape[at]).product::<usize>();
+                (moved.arg(), (along(false), along(true), 1))
             }
         };
         let data = match arg.data {
@@ -200,6 +200,7 @@ impl Op for Softmax {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let mut value = inputs.take(0)?;
         let at = axis(self.axis, value.shape.len())?;
+        inputs.meter.work(8 * value.data.len() as u64)?;
         let (before, mut middle, mut after) = around(&value.shape, at);
         if self.joined {
             (middle, after) = (middle * after, 1);

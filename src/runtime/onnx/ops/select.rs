@@ -70,6 +70,12 @@ impl Op for Arg {
     }
 }
 
+/// A total order, which sorting relies on: what is no number stands above all numbers, as in onnxruntime.
+fn ranked<T: PartialOrd>(x: T, y: T) -> Ordering {
+    let missing = |x: &T| x.partial_cmp(x).is_none();
+    x.partial_cmp(&y).unwrap_or_else(|| missing(&x).cmp(&missing(&y)))
+}
+
 #[derive(Debug)]
 struct TopK {
     axis: i64,
@@ -95,6 +101,7 @@ impl Op for TopK {
         shape[at] = count;
         inputs.meter.size(&shape)?;
         inputs.meter.size(&[middle])?;
+        inputs.meter.work((x.data.len() as u64).saturating_mul(u64::from(count.max(2).ilog2()) + 4))?;
         let mut places = Vec::with_capacity(before * count * after);
         let mut order: Vec<u32> = Vec::with_capacity(middle);
         macro_rules! top {
@@ -108,8 +115,7 @@ impl Op for TopK {
                         order.clear();
                         order.extend(0..middle as u32);
                         let compare = |a: &u32, b: &u32| {
-                            let (x, y) = (value(*a), value(*b));
-                            let order = x.partial_cmp(&y).unwrap_or(Ordering::Equal);
+                            let order = ranked(value(*a), value(*b));
                             if self.largest { order.reverse() } else { order }.then(a.cmp(b))
                         };
                         if count > 0 && count < middle {
@@ -211,7 +217,8 @@ impl Op for OneHot {
                 }
             }
         }
-        one(Value { shape, data: same!(pair.data, list => hot.iter().filter_map(|&hot| list.get(usize::from(hot)).cloned()).collect()) })
+        let hot = hot.iter().map(|&hot| usize::from(hot));
+        one(Value { shape, data: same!(inputs.meter, pair.data, list => hot.clone().filter_map(|hot| list.get(hot).cloned()).collect())? })
     }
 }
 

@@ -6,12 +6,14 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::super::graph::Inputs;
+use super::super::meter::Meter;
 use super::super::node::Node;
 use super::super::value::{
     Arg, Data, Ints, RANK_MAX, Shape, Value, View, around, axis, each, fault, same, stretched, strides, wrong_shapes,
 };
 use super::{Op, Values, boxed, one};
 use crate::error::{Error, Result};
+use crate::runtime::pipeline::CELLS_MAX;
 
 /// Whole numbers known while planning, or read from an input.
 #[derive(Debug)]
@@ -107,11 +109,15 @@ impl Op for Flatten {
 }
 
 /// The values of `arg` with its axes in another order.
-pub(super) fn transpose(arg: Arg<'_>, order: &[usize]) -> Value {
+///
+/// # Errors
+/// When a request may not take as much.
+pub(super) fn transpose(arg: Arg<'_>, order: &[usize], meter: &Meter) -> Result<Value> {
+    meter.size(arg.shape)?;
     let own = strides(arg.shape);
     let shape: Shape = order.iter().map(|&at| arg.shape[at]).collect();
     let steps: Shape = order.iter().map(|&at| own[at]).collect();
-    Value { data: same!(arg.data, list => walk(list, &shape, &steps)), shape }
+    Ok(Value { data: same!(meter, arg.data, list => walk(list, &shape, &steps))?, shape })
 }
 
 /// Values read from `list` by `steps` along each axis of `shape`.
@@ -172,8 +178,7 @@ impl Op for Transpose {
             value.shape = order.iter().map(|&at| value.shape[at]).collect();
             return one(value);
         }
-        inputs.meter.size(x.shape)?;
-        one(transpose(x, &order))
+        one(transpose(x, &order, inputs.meter)?)
     }
 }
 
@@ -199,6 +204,7 @@ impl Op for Concat {
         }
         let size = inputs.meter.size(&shape)?;
         let outer: usize = shape[..at].iter().product();
+        inputs.meter.work((outer as u64).saturating_mul(args.len() as u64))?;
         macro_rules! join {
             ($type:ty) => {{
                 let mut lists: SmallVec<[(std::slice::Chunks<'_, $type>, usize); 8]> = SmallVec::new();
@@ -221,7 +227,12 @@ impl Op for Concat {
             View::I64(_) => Data::I64(join!(i64)),
             View::I32(_) => Data::I32(join!(i32)),
             View::Bool(_) => Data::Bool(join!(bool)),
-            View::Text(_) => Data::Text(join!(Box<str>)),
+            View::Text(_) => {
+                for arg in &args {
+                    inputs.meter.texts(&inputs.meter.lengths(arg.list()?)?)?;
+                }
+                Data::Text(join!(Box<str>))
+            }
         };
         one(Value { shape, data })
     }
@@ -269,13 +280,13 @@ impl Op for Slice {
         let shape: Shape = picks.iter().map(|pick| pick.2).collect();
         inputs.meter.size(&shape)?;
         let own = strides(x.shape);
-        let data = same!(x.data, list => {
+        let data = same!(inputs.meter, x.data, list => {
             let mut made = Vec::with_capacity(shape.iter().product());
             if shape.iter().all(|&side| side > 0) {
                 slice(list, &picks, &own, 0, &mut made);
             }
             made
-        });
+        })?;
         one(Value { shape, data })
     }
 }
@@ -370,10 +381,9 @@ impl Op for Expand {
         let asked: Shape = asked.iter().map(|&number| side(number)).collect::<Result<_>>()?;
         let x = inputs.get(0)?;
         let shape = super::super::value::broadcast(x.shape, &asked)?;
-        let size = inputs.meter.size(&shape)?;
-        inputs.meter.repeated(x.data, size)?;
+        inputs.meter.size(&shape)?;
         let steps = stretched(x.shape, &shape);
-        one(Value { data: same!(x.data, list => walk(list, &shape, &steps)), shape })
+        one(Value { data: same!(inputs.meter, x.data, list => walk(list, &shape, &steps))?, shape })
     }
 }
 
@@ -391,11 +401,11 @@ impl Op for Tile {
             shape.push(own.checked_mul(side(times)?).ok_or_else(|| fault("it is too long"))?);
         }
         let size = inputs.meter.size(&shape)?;
-        inputs.meter.repeated(x.data, size)?;
         let (own, out) = (strides(x.shape), strides(&shape));
         let from =
             |at: usize| (0..shape.len()).map(|axis| at / out[axis] % shape[axis].max(1) % x.shape[axis].max(1) * own[axis]).sum::<usize>();
-        one(Value { data: same!(x.data, list => (0..size).filter_map(|at| list.get(from(at)).cloned()).collect()), shape })
+        let data = same!(inputs.meter, x.data, list => (0..size).filter_map(|at| list.get(from(at)).cloned()).collect())?;
+        one(Value { data, shape })
     }
 }
 
@@ -423,19 +433,30 @@ impl Op for Split {
             return Err(fault(format!("its lengths do not add up to {middle}")));
         }
         inputs.meter.size(x.shape)?;
+        inputs.meter.work((before as u64).saturating_mul(lengths.len() as u64))?;
+        fn cut<T: Clone>(list: &[T], form: (usize, usize, usize), start: usize, length: usize) -> Vec<T> {
+            let (before, middle, after) = form;
+            let mut made = Vec::with_capacity(before * length * after);
+            for outer in 0..before {
+                let from = (outer * middle + start) * after;
+                made.extend_from_slice(&list[from..from + length * after]);
+            }
+            made
+        }
+        if let View::Text(list) = x.data {
+            // Every text goes into one part, so all are asked for at once.
+            inputs.meter.texts(&inputs.meter.lengths(list)?)?;
+        }
         let mut start = 0;
         let mut values = Values::new();
         for length in lengths {
             let mut shape: Shape = x.shape.into();
             shape[at] = length;
-            let data = same!(x.data, list => {
-                let mut made = Vec::with_capacity(before * length * after);
-                for outer in 0..before {
-                    let from = (outer * middle + start) * after;
-                    made.extend_from_slice(&list[from..from + length * after]);
-                }
-                made
-            });
+            let form = (before, middle, after);
+            let data = match x.data {
+                View::Text(list) => Data::Text(cut(list, form, start, length)),
+                other => same!(inputs.meter, other, list => cut(list, form, start, length))?,
+            };
             values.push(Value { shape, data });
             start += length;
         }
@@ -449,8 +470,7 @@ struct Constant(Value);
 
 impl Op for Constant {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
-        inputs.meter.size(&self.0.shape)?;
-        one(self.0.clone())
+        one(self.0.arg().to_value(inputs.meter)?)
     }
 
     fn weight(&self) -> usize {
@@ -484,8 +504,8 @@ impl Op for ConstantOfShape {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let shape: Shape = inputs.get(0)?.ints()?.iter().map(|&number| side(number)).collect::<Result<_>>()?;
         let size = inputs.meter.size(&shape)?;
-        inputs.meter.repeated(self.0.data.view(), size)?;
-        one(Value { data: same!(self.0.data.view(), list => list.iter().cycle().take(size).cloned().collect()), shape })
+        let data = same!(inputs.meter, self.0.data.view(), list => list.iter().cycle().take(size).cloned().collect())?;
+        one(Value { data, shape })
     }
 }
 
@@ -545,6 +565,10 @@ impl Op for Pad {
         if pads.len() != 2 * chosen.len() {
             return Err(fault(format!("it has {} pads for {} axes", pads.len(), chosen.len())));
         }
+        // A pad before may be as negative as one behind is large; neither may run over on its own.
+        if pads.iter().any(|pad| pad.unsigned_abs() > CELLS_MAX as u64) {
+            return Err(fault("its pads are too large"));
+        }
         let (mut before, mut shape): (Ints, Shape) = (smallvec![0; rank], x.shape.into());
         for (n, &at) in chosen.iter().enumerate() {
             before[at] = pads[n];
@@ -590,7 +614,15 @@ impl Op for Pad {
             View::I64(list) => Data::I64(pad!(list, i64, self.own as i64)),
             View::I32(list) => Data::I32(pad!(list, i32, self.own as i32)),
             View::Bool(list) => Data::Bool(pad!(list, bool, false)),
-            View::Text(list) => Data::Text(pad!(list, Box<str>, "".into())),
+            View::Text(list) => {
+                let fill = match fill {
+                    Some(fill) => fill.list::<Box<str>>()?.first().map(|text| &**text).unwrap_or_default(),
+                    None => "",
+                };
+                let text = |at: usize| from(at).and_then(|at| list.get(at)).map_or(fill, |text| &**text);
+                inputs.meter.text(size, (0..size).map(|at| text(at).len()).sum())?;
+                Data::Text((0..size).map(|at| text(at).into()).collect())
+            }
         };
         one(Value { shape, data })
     }

@@ -82,9 +82,9 @@ impl Op for Unique {
             Some(at) => shape[axis(at, x.shape.len())?] = firsts.len(),
             None => shape = [firsts.len()].as_slice().into(),
         }
-        let data = same!(x.data, list => (0..before)
+        let data = same!(inputs.meter, x.data, list => (0..before)
             .flat_map(|outer| firsts.iter().flat_map(move |&n| list[(outer * count + n) * after..][..after].iter().cloned()))
-            .collect());
+            .collect())?;
         let longs = |list: Vec<i64>| Value::new([list.len()].as_slice(), list);
         let indices = longs(firsts.iter().map(|&place| place as i64).collect());
         let inverse = longs(group.iter().map(|&at| rank_of[at] as i64).collect());

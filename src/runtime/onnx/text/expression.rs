@@ -13,7 +13,8 @@ use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 
-use super::super::value::{Meter, fault};
+use super::super::meter::Meter;
+use super::super::value::fault;
 use crate::error::{Error, Result};
 use crate::names::shown;
 

@@ -79,7 +79,7 @@ impl Op for StringNormalizer {
         }
         let list = x.list::<Box<str>>()?;
         inputs.meter.size(x.shape)?;
-        inputs.meter.text(list.iter().map(|text| text.len()).sum::<usize>().saturating_mul(WIDEST))?;
+        inputs.meter.text(list.len(), list.iter().map(|text| text.len()).sum::<usize>().saturating_mul(WIDEST))?;
         let mut made: Vec<Box<str>> = list.iter().filter(|text| self.keeps(text)).map(|text| self.turned(text, self.case)).collect();
         if made.is_empty() {
             made.push(Box::default());

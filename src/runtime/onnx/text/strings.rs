@@ -19,7 +19,7 @@ impl Op for StringConcat {
         let shape = broadcast(a.shape, b.shape)?;
         let size = inputs.meter.size(&shape)?;
         let longest = |list: &[Box<str>]| list.iter().map(|text| text.len()).max().unwrap_or(0);
-        inputs.meter.text(size.saturating_mul(longest(left).saturating_add(longest(right))))?;
+        inputs.meter.text(size, size.saturating_mul(longest(left).saturating_add(longest(right))))?;
         let (own, from_left, from_right) = (strides(&shape), stretched(a.shape, &shape), stretched(b.shape, &shape));
         let place = |at: usize, steps: &Shape| -> usize {
             own.iter().zip(&shape).zip(steps).map(|((&own, &side), &step)| at / own.max(1) % side.max(1) * step).sum()
@@ -73,7 +73,7 @@ impl Op for StringSplit {
         let mut shape: Shape = x.shape.into();
         shape.push(width);
         let size = inputs.meter.size(&shape)?;
-        inputs.meter.text(texts.iter().map(|text| text.len()).sum())?;
+        inputs.meter.text(size, texts.iter().map(|text| text.len()).sum())?;
         let counts: Vec<i64> = rows.iter().map(|parts| parts.len() as i64).collect();
         let mut made: Vec<Box<str>> = Vec::with_capacity(size);
         for (row, parts) in rows.into_iter().enumerate() {

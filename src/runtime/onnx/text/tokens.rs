@@ -4,9 +4,10 @@
 //! what the one before left. Short lists are filled up. Next: `grams.rs`.
 
 use super::super::graph::Inputs;
+use super::super::meter::Meter;
 use super::super::node::Node;
 use super::super::ops::{Op, Values, boxed, one};
-use super::super::value::{Meter, Shape, Value, fault};
+use super::super::value::{Shape, Value, fault};
 use super::expression::Expression;
 use crate::error::{Error, Result};
 
@@ -103,7 +104,7 @@ impl Op for Tokenizer {
         let width = if most == 0 { 0 } else { most + 2 * usize::from(self.mark) };
         shape.push(width);
         let size = meter.size(&shape)?;
-        meter.text(texts.iter().map(|text| text.len()).sum::<usize>().saturating_add(size.saturating_mul(self.pad.len().max(1))))?;
+        meter.text(size, texts.iter().map(|text| text.len()).sum::<usize>().saturating_add(size.saturating_mul(self.pad.len().max(1))))?;
         let mut made: Vec<Box<str>> = Vec::with_capacity(size);
         for (row, tokens) in rows.into_iter().enumerate().filter(|_| width > 0) {
             if self.mark {
