@@ -5,6 +5,7 @@
 //! run on one and two rows, which also tells what a row costs. The prepared form is the graph without what is not
 //! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
 
+mod fuse;
 mod graph;
 mod ml;
 mod node;
