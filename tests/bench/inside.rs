@@ -1,8 +1,9 @@
 //! What is measured inside one process: the tree walk, memory, policies, a file of many models. One JSON line each.
 //!
 //! `inside walk MODEL ROWS` times predictions of the rows, all together and one after the other (raw little-endian numbers
-//! of the model's own kind: f32, or f64 for LightGBM), for `tests/bench/run` to compare with the libraries on the same; `inside policy`, `inside memory`, `inside many COUNT` need nothing. Without arguments it
-//! runs the three.
+//! of the model's own kind: f32, or f64 for LightGBM), `inside shap MODEL ROWS` their explanation, for `tests/bench/run`
+//! to compare with the libraries on the same; `inside policy`, `inside memory`, `inside many COUNT` need nothing. Without
+//! arguments it runs the three.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -47,7 +48,8 @@ fn load(bytes: &[u8]) -> (runtime::Summary, Box<dyn Model>) {
     (prepared.summary, model)
 }
 
-fn walk(model: &str, rows: &str) {
+/// A model from a file, and rows from another: all as one matrix, and each as its own.
+fn read(model: &str, rows: &str) -> (runtime::Summary, Box<dyn Model>, [Block; 1], Vec<[Block; 1]>) {
     let (summary, model) = load(&std::fs::read(model).unwrap());
     let columns = summary.features;
     let bytes = std::fs::read(rows).unwrap();
@@ -56,6 +58,11 @@ fn walk(model: &str, rows: &str) {
     } else {
         blocks(columns, bytes.chunks_exact(4).map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect())
     };
+    (summary, model, all, ones)
+}
+
+fn walk(model: &str, rows: &str) {
+    let (summary, model, all, ones) = read(model, rows);
     let mut at = 0;
     let batch = median(200, || drop(black_box(model.predict(black_box(&all)).unwrap())));
     let single = median(20_000, || {
@@ -64,6 +71,12 @@ fn walk(model: &str, rows: &str) {
     });
     let numbers = json!({ "rows": all[0].rows(), "batch_us": batch, "single_us": single, "node_bytes": summary.core, "memory_bytes": model.weight() });
     println!("{numbers}");
+}
+
+fn shap(model: &str, rows: &str) {
+    let (_, model, all, _) = read(model, rows);
+    let explain = median(5, || drop(black_box(model.explain(black_box(&all)).unwrap())));
+    println!("{}", json!({ "rows": all[0].rows(), "explain_us": explain }));
 }
 
 /// All rows as one matrix, and each as its own.
@@ -173,6 +186,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["walk", model, rows] => walk(model, rows),
+        ["shap", model, rows] => shap(model, rows),
         ["policy"] => policy(),
         ["memory"] => memory(),
         ["many", count] => many(count.parse().unwrap()),

@@ -15,10 +15,14 @@ use rookery::artifact::{Artifact, Limits};
 use rookery::codec::payload::decode;
 use rookery::runtime::{self, Model};
 
+/// The allocator that the server has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn median(mut work: impl FnMut()) -> u128 {
     let mut times = Vec::new();
     let begin = Instant::now();
-    while times.len() < 20 || (begin.elapsed().as_secs_f64() < 1.0 && times.len() < 20_000) {
+    while times.len() < 20 || (begin.elapsed().as_secs_f64() < 0.3 && times.len() < 20_000) {
         let start = Instant::now();
         work();
         times.push(start.elapsed().as_nanos());

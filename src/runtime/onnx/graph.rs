@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::functions::OPSET;
+use super::fuse::fuse;
 use super::meter::{Folds, Meter};
 use super::node::Node;
 use super::ops::{self, Op, Values};
@@ -47,8 +48,8 @@ pub(crate) struct Plan {
 }
 
 #[derive(Debug)]
-struct Step {
-    op: Box<dyn Op>,
+pub(super) struct Step {
+    pub(super) op: Box<dyn Op>,
     /// Below the count of constants a constant, else a slot behind them, or `NONE`.
     inputs: SmallVec<[u32; 4]>,
     outputs: SmallVec<[u32; 2]>,
@@ -56,6 +57,23 @@ struct Step {
     ends: SmallVec<[u32; 2]>,
     /// For messages.
     place: Box<str>,
+}
+
+impl Step {
+    /// Hands the array on where the operator would give it unchanged and nobody else reads it.
+    fn passes(&self, slots: &mut [Slot<'_>], first: usize) -> bool {
+        let (Some(&from), &[to]) = (self.inputs.first(), self.outputs.as_slice()) else { return false };
+        let at = |id: u32| (id as usize).wrapping_sub(first);
+        let same = || slots.get(at(from))?.arg().map(|arg| self.op.passes(arg.data));
+        if self.ends.as_slice() != [from] || same() != Some(true) {
+            return false;
+        }
+        let array = slots.get_mut(at(from)).map(std::mem::take);
+        if let (Some(array), Some(slot)) = (array, slots.get_mut(at(to))) {
+            *slot = array;
+        }
+        true
+    }
 }
 
 /// An array on the way through a run.
@@ -151,6 +169,9 @@ impl Plan {
         let first = self.constants.len();
         for step in &self.steps {
             meter.work(64)?;
+            if step.passes(&mut slots, first) {
+                continue;
+            }
             let mark = meter.mark();
             let mut inputs = Inputs { constants: &self.constants, slots: &mut slots, ids: &step.inputs, ends: &step.ends, meter };
             let values = step.op.run(&mut inputs).map_err(|error| error.within(&step.place))?;
@@ -251,9 +272,21 @@ fn captures(graph: &proto::Graph) -> BTreeSet<&str> {
     found
 }
 
+/// How often each name is read.
+fn reads(graph: &proto::Graph) -> HashMap<&str, usize, foldhash::fast::RandomState> {
+    let mut reads: HashMap<&str, usize, foldhash::fast::RandomState> = HashMap::default();
+    let bodies = graph.node.iter().flat_map(|node| node.attribute.iter().filter_map(|attribute| attribute.g.as_deref()));
+    let captured = bodies.flat_map(captures);
+    let direct = graph.node.iter().flat_map(|node| node.input.iter().map(String::as_str));
+    for name in direct.chain(captured).chain(graph.output.iter().map(|output| output.name.as_str())) {
+        *reads.entry(name).or_default() += 1;
+    }
+    reads
+}
+
 /// Where a name's array is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Source {
+pub(super) enum Source {
     Constant(usize),
     Slot(usize),
 }
@@ -301,6 +334,7 @@ impl Planner<'_> {
         }
         let inputs = slots;
         let order = order(graph, &names)?;
+        let reads = reads(graph);
         let mut steps: Drafts = Vec::with_capacity(order.len());
         for (node, captured) in order {
             let wrap = |error: Error| error.within(place(node));
@@ -322,7 +356,8 @@ impl Planner<'_> {
             let known: SmallVec<[Option<&Value>; 4]> =
                 sources.iter().map(|source| if let Some(Source::Constant(at)) = source { constants.get(*at) } else { None }).collect();
             let all_known = sources.iter().zip(&known).all(|(source, known)| source.is_none() || known.is_some());
-            let context = Node { proto: node, opset, constants: known, ready: RefCell::new(self.ready_for(node)) };
+            let sole = |name: &str| reads.get(name) == Some(&1);
+            let context = Node { proto: node, opset, constants: known, sole: &sole, ready: RefCell::new(self.ready_for(node)) };
             let bodies = node.attribute.iter().filter_map(|attribute| Some((attribute.name.as_str(), attribute.g.as_deref()?)));
             let bodies: Vec<(&str, Plan)> =
                 bodies.map(|(name, body)| Ok((name, self.plan(body, &captured)?))).collect::<Result<_>>().map_err(wrap)?;
@@ -348,6 +383,8 @@ impl Planner<'_> {
                     slots += 1;
                 }
             }
+            let keep = |(at, source)| if matches!(source, Some(Source::Constant(_))) && op.keeps(at) { None } else { source };
+            let sources = sources.into_iter().enumerate().map(keep).collect();
             let step = Step { op, inputs: SmallVec::new(), outputs: SmallVec::new(), ends: SmallVec::new(), place: place(node).into() };
             steps.push((step, sources, made));
         }
@@ -358,6 +395,7 @@ impl Planner<'_> {
                 .ok_or_else(|| Error::invalid(format!("nothing makes output `{}`", shown(&output.name))))
         };
         let outputs: Vec<Source> = graph.output.iter().map(output).collect::<Result<_>>()?;
+        fuse(&mut steps, &constants, slots, &outputs);
         Ok(settle(constants, slots, inputs, steps, &outputs))
     }
 
@@ -458,8 +496,8 @@ fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap
 }
 
 /// Steps with where they read from and what they make, before arrays are numbered.
-type Drafts = Vec<Draft>;
-type Draft = (Step, SmallVec<[Option<Source>; 4]>, SmallVec<[Option<Source>; 2]>);
+pub(super) type Drafts = Vec<Draft>;
+pub(super) type Draft = (Step, SmallVec<[Option<Source>; 4]>, SmallVec<[Option<Source>; 2]>);
 
 /// Numbers every array and says which steps are the last to read one.
 fn settle(constants: Vec<Value>, slots: usize, inputs: usize, drafts: Drafts, outputs: &[Source]) -> Plan {

@@ -6,6 +6,7 @@
 //! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
 
 mod functions;
+mod fuse;
 mod graph;
 mod meter;
 mod ml;

@@ -23,6 +23,8 @@ pub(crate) struct Node<'a> {
     pub(crate) opset: i64,
     /// For each input, its value if it is known while planning.
     pub(crate) constants: SmallVec<[Option<&'a Value>; 4]>,
+    /// Names that nothing else reads.
+    pub(crate) sole: &'a dyn Fn(&str) -> bool,
     /// A tree ensemble read back from a prepared form, for a node that says it left it there.
     pub(crate) ready: RefCell<Option<Ensemble>>,
 }
@@ -94,6 +96,12 @@ impl<'a> Node<'a> {
     /// Whether the input is there at all.
     pub(crate) fn has_input(&self, input: usize) -> bool {
         self.proto.input.get(input).is_some_and(|name| !name.is_empty())
+    }
+
+    /// The value of a constant input that no other node reads, so that keeping it in another form costs no more memory.
+    pub(crate) fn own(&self, input: usize) -> Option<&'a Value> {
+        let name = self.proto.input.get(input)?;
+        self.constants.get(input).copied().flatten().filter(|_| (self.sole)(name))
     }
 
     /// An attribute's refusal.

@@ -101,14 +101,13 @@ fn rows_together<const CATEGORIES: bool, const MISSING: bool>(ensemble: &Ensembl
 
 fn trees_together<const CATEGORIES: bool, const MISSING: bool>(ensemble: &Ensemble, row: &[f32], out: &mut [f32]) {
     let nodes = ensemble.nodes.as_slice();
-    let mut rest = ensemble.trees.as_slice();
-    while let Some((trees, later)) = rest.split_first_chunk::<LANES>() {
-        rest = later;
-        let mut at = [0; LANES];
+    for trees in ensemble.trees.chunks(LANES) {
+        // Where fewer are left, the first one is walked again beside them and not counted: alone they would take longer.
+        let mut at = [trees[0].root; LANES];
         let mut depth = 0;
-        for lane in 0..LANES {
-            at[lane] = trees[lane].root;
-            depth = depth.max(trees[lane].depth);
+        for (at, tree) in at.iter_mut().zip(trees) {
+            *at = tree.root;
+            depth = depth.max(tree.depth);
         }
         for _ in 0..depth {
             for lane in 0..LANES {
@@ -120,25 +119,11 @@ fn trees_together<const CATEGORIES: bool, const MISSING: bool>(ensemble: &Ensemb
                 at[lane] = step::<CATEGORIES, MISSING>(node, x, &ensemble.categories);
             }
         }
-        for lane in 0..LANES {
+        for (tree, at) in trees.iter().zip(at) {
             // SAFETY: as in `rows_together`.
-            let leaf = unsafe { nodes.get_unchecked(at[lane] as usize) };
-            give(ensemble, leaf, trees[lane].group as usize, out);
+            let leaf = unsafe { nodes.get_unchecked(at as usize) };
+            give(ensemble, leaf, tree.group as usize, out);
         }
-    }
-    for tree in rest {
-        let mut at = tree.root;
-        for _ in 0..tree.depth {
-            // SAFETY: as in `rows_together`; `row` is `features` long.
-            let (node, x) = unsafe {
-                let node = nodes.get_unchecked(at as usize);
-                (node, *row.get_unchecked(node.feature as usize))
-            };
-            at = step::<CATEGORIES, MISSING>(node, x, &ensemble.categories);
-        }
-        // SAFETY: as in `rows_together`.
-        let leaf = unsafe { nodes.get_unchecked(at as usize) };
-        give(ensemble, leaf, tree.group as usize, out);
     }
 }
 

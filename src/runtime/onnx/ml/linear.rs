@@ -5,7 +5,7 @@
 
 use super::super::graph::Inputs;
 use super::super::node::{Node, finite};
-use super::super::ops::gemm::multiply;
+use super::super::ops::product::multiply;
 use super::super::ops::{Op, Values, boxed, one};
 use super::super::value::{Arg, Value, fault};
 use super::{Labels, Post, Second, pair};

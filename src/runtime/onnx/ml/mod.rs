@@ -110,7 +110,7 @@ impl Post {
         match self {
             Self::None => {}
             Self::Logistic => row.iter_mut().for_each(|x| *x = logistic(*x)),
-            Self::Softmax => vector::softmax(row),
+            Self::Softmax => vector::softmax(row, row.len().max(1)),
             Self::SoftmaxZero => softmax_zero(row),
             Self::Probit => row.iter_mut().for_each(|x| *x = probit(*x)),
         }

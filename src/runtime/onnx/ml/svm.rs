@@ -6,7 +6,7 @@
 use super::super::graph::Inputs;
 use super::super::meter::Meter;
 use super::super::node::{Node, finite};
-use super::super::ops::gemm::{distances, multiply};
+use super::super::ops::product::{distances, multiply};
 use super::super::ops::{Op, Values, boxed, one, vector};
 use super::super::value::{Arg, Value, fault};
 use super::{Labels, Post, Second, logistic, pair};

@@ -167,6 +167,17 @@ impl Op for Cast {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         one(cast(inputs.take(0)?, self.0, inputs.meter)?)
     }
+
+    fn passes(&self, input: View<'_>) -> bool {
+        matches!(
+            (input, self.0),
+            (View::F32(_), To::F32)
+                | (View::F64(_), To::F64)
+                | (View::I64(_), To::I64)
+                | (View::I32(_), To::I32)
+                | (View::Bool(_), To::Bool)
+        )
+    }
 }
 
 /// To the type of the second input.

@@ -9,7 +9,7 @@ use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::value::{Arg, Data, Shape, Value, View, broadcast, fault, stretched, wrong_type};
 use super::vector;
-use super::{Op, Values, boxed, one};
+use super::{Op, Tail, Values, boxed, one};
 use crate::error::Result;
 
 /// `f` of each pair of values, both arrays stretched to `out`.
@@ -272,6 +272,10 @@ impl Op for Arithmetic {
         }
         one(sum)
     }
+
+    fn tail(&self) -> Option<Tail> {
+        (self.op == Binary::Add && !self.mean).then_some(Tail::Add)
+    }
 }
 
 fn power(inputs: &Inputs<'_, '_>) -> Result<Values> {
@@ -431,6 +435,10 @@ impl Op for Unary {
         }
         one(value)
     }
+
+    fn tail(&self) -> Option<Tail> {
+        matches!(self, Self::Relu).then_some(Tail::Floor)
+    }
 }
 
 /// The array unchanged: `Identity`, `Dropout` outside training.
@@ -448,6 +456,10 @@ impl Op for Same {
         values.push(value);
         values.extend(mask);
         Ok(values)
+    }
+
+    fn passes(&self, _: View<'_>) -> bool {
+        !self.mask
     }
 }
 

@@ -1,168 +1,16 @@
-//! Products of matrices: `MatMul` with NumPy's stacking, `Gemm`, and the kernel that all others use.
+//! Products of matrices: `MatMul` with NumPy's stacking, `Gemm`, and distances between rows.
 //!
-//! Few rows go through loops that read each weight once; more go to the `matrixmultiply` crate, which packs both sides
-//! for the processor at hand. Next: `neural.rs`, whose convolutions end here.
-#![expect(
-    unsafe_code,
-    reason = "the crate takes pointers and newer instructions must be asked for; every call checks lengths or the processor first"
-)]
+//! Where the right side is a constant, `dense.rs` packs it once and takes over. Next: `product.rs` for the arithmetic,
+//! `neural.rs`, whose convolutions end there too.
 #![expect(clippy::indexing_slicing, reason = "offsets follow from shapes that were checked against the lists' lengths")]
 
 use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::value::{Arg, Data, Shape, Value, View, broadcast, stretched, wrong_shapes, wrong_type};
-use super::{Op, Values, boxed, one};
+use super::kernel::Number;
+use super::product::multiply;
+use super::{Op, Values, boxed, dense, one};
 use crate::error::Result;
-
-/// Where the values of a matrix lie: from row to row, from column to column.
-pub(crate) type Steps = (usize, usize);
-
-/// A number that matrices hold.
-pub(crate) trait Number: Copy + Default + std::ops::AddAssign + std::ops::Mul<Output = Self> {
-    /// `out += a · b` for more than a few rows.
-    fn many(size: (usize, usize, usize), a: &[Self], a_steps: Steps, b: &[Self], b_steps: Steps, out: &mut [Self]);
-    /// `out += Σ factors[i] · rows[i]`, rows lying one behind the other.
-    fn rows(factors: &[Self], rows: &[Self], out: &mut [Self]);
-}
-
-fn last(size: (usize, usize), steps: Steps) -> usize {
-    (size.0 - 1).saturating_mul(steps.0).saturating_add((size.1 - 1).saturating_mul(steps.1))
-}
-
-macro_rules! number {
-    ($type:ty, $gemm:path, $rows:ident) => {
-        #[inline(always)]
-        fn $rows(factors: &[$type], rows: &[$type], out: &mut [$type]) {
-            let width = out.len();
-            let (mut factors, mut rows) = (factors.chunks_exact(4), rows.chunks_exact(width * 4));
-            for (f, r) in factors.by_ref().zip(rows.by_ref()) {
-                let (a, r) = r.split_at(width);
-                let (b, r) = r.split_at(width);
-                let (c, d) = r.split_at(width);
-                for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                    *out += f[0] * a + f[1] * b + (f[2] * c + f[3] * d);
-                }
-            }
-            for (f, r) in factors.remainder().iter().zip(rows.remainder().chunks_exact(width)) {
-                for (out, r) in out.iter_mut().zip(r) {
-                    *out += f * r;
-                }
-            }
-        }
-
-        impl Number for $type {
-            fn many((m, k, n): (usize, usize, usize), a: &[Self], a_steps: Steps, b: &[Self], b_steps: Steps, out: &mut [Self]) {
-                if last((m, k), a_steps) >= a.len() || last((k, n), b_steps) >= b.len() || out.len() < m * n {
-                    return;
-                }
-                // SAFETY: the farthest place that the three matrices reach was checked to be inside each list, and
-                // `out` is borrowed alone.
-                unsafe {
-                    $gemm(
-                        m,
-                        k,
-                        n,
-                        1.0,
-                        a.as_ptr(),
-                        a_steps.0 as isize,
-                        a_steps.1 as isize,
-                        b.as_ptr(),
-                        b_steps.0 as isize,
-                        b_steps.1 as isize,
-                        1.0,
-                        out.as_mut_ptr(),
-                        n as isize,
-                        1,
-                    );
-                }
-            }
-
-            fn rows(factors: &[Self], rows: &[Self], out: &mut [Self]) {
-                if out.is_empty() {
-                    return;
-                }
-                #[cfg(target_arch = "x86_64")]
-                {
-                    #[target_feature(enable = "avx2,fma")]
-                    fn wide(factors: &[$type], rows: &[$type], out: &mut [$type]) {
-                        $rows(factors, rows, out);
-                    }
-                    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                        // SAFETY: the processor was asked for both features the line before.
-                        return unsafe { wide(factors, rows, out) };
-                    }
-                }
-                $rows(factors, rows, out);
-            }
-        }
-    };
-}
-
-number!(f32, matrixmultiply::sgemm, rows_f32);
-number!(f64, matrixmultiply::dgemm, rows_f64);
-
-#[inline(always)]
-fn distances_plain(row: &[f32], columns: &[f32], out: &mut [f32]) {
-    let count = out.len();
-    for (&x, column) in row.iter().zip(columns.chunks_exact(count)) {
-        for (out, y) in out.iter_mut().zip(column) {
-            let apart = x - y;
-            *out += apart * apart;
-        }
-    }
-}
-
-/// Adds to `out` the squared distance of `row` to each of as many points as `out` is long; `columns` holds the points'
-/// values column after column.
-pub(crate) fn distances(row: &[f32], columns: &[f32], out: &mut [f32]) {
-    if out.is_empty() {
-        return;
-    }
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn wide(row: &[f32], columns: &[f32], out: &mut [f32]) {
-            distances_plain(row, columns, out);
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor was asked for both features the line before.
-            return unsafe { wide(row, columns, out) };
-        }
-    }
-    distances_plain(row, columns, out);
-}
-
-/// `out += a · b`, `out` row after row of `n`.
-pub(crate) fn multiply<T: Number>(size: (usize, usize, usize), a: &[T], a_steps: Steps, b: &[T], b_steps: Steps, out: &mut [T]) {
-    let (m, k, n) = size;
-    if m == 0 || k == 0 || n == 0 {
-        return;
-    }
-    if m <= 3 && b_steps == (n, 1) && a_steps.1 == 1 {
-        for (row, out) in out.chunks_exact_mut(n).take(m).enumerate() {
-            T::rows(&a[row * a_steps.0..row * a_steps.0 + k], b, out);
-        }
-    } else if n == 1 && b_steps.0 == 1 && a_steps.1 == 1 {
-        for (row, out) in out.iter_mut().take(m).enumerate() {
-            let mut sums = [T::default(); 8];
-            let (a, b) = (&a[row * a_steps.0..row * a_steps.0 + k], &b[..k]);
-            let (heads, rest) = (a.chunks_exact(8).zip(b.chunks_exact(8)), a.len() / 8 * 8);
-            for (a, b) in heads {
-                for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-                    *sum += a * b;
-                }
-            }
-            for (&a, &b) in a[rest..].iter().zip(&b[rest..]) {
-                sums[0] += a * b;
-            }
-            for sum in sums {
-                *out += sum;
-            }
-        }
-    } else {
-        T::many(size, a, a_steps, b, b_steps, out);
-    }
-}
 
 #[derive(Debug)]
 struct MatMul;
@@ -333,6 +181,9 @@ impl Op for CDist {
 }
 
 pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
+    if let Some(op) = dense::parse(name, node)? {
+        return Ok(Some(op));
+    }
     match name {
         "MatMul" => boxed(MatMul),
         "Gemm" => boxed(Gemm {

@@ -6,14 +6,17 @@
 
 mod cast;
 mod control;
+mod dense;
 mod einsum;
 mod elementwise;
 pub(crate) mod gather;
-pub(crate) mod gemm;
+mod gemm;
+mod kernel;
 mod layout;
 mod logic;
 mod neural;
 mod norm;
+pub(crate) mod product;
 mod recurrent;
 mod reduce;
 mod select;
@@ -28,7 +31,7 @@ use super::graph::{Inputs, Plan};
 use super::ml;
 use super::node::Node;
 use super::text;
-use super::value::Value;
+use super::value::{Value, View};
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;
@@ -38,6 +41,15 @@ pub(crate) type Values = SmallVec<[Value; 1]>;
 
 /// The attribute by which a prepared graph says that a node's trees lie beside it: `i` is their place.
 pub(crate) const FLAT: &str = "rookery_flat_trees";
+
+/// What is done to each value of an array.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Tail {
+    /// A constant is added.
+    Add,
+    /// What is below zero becomes zero.
+    Floor,
+}
 
 /// A typed operator.
 pub(crate) trait Op: Send + Sync + std::fmt::Debug {
@@ -50,6 +62,26 @@ pub(crate) trait Op: Send + Sync + std::fmt::Debug {
     /// Bytes in memory.
     fn weight(&self) -> usize {
         size_of_val(self)
+    }
+
+    /// Whether it would give its first input, if of this type, unchanged and nothing else.
+    fn passes(&self, _input: View<'_>) -> bool {
+        false
+    }
+
+    /// Whether it keeps a constant input in a form of its own, so that the plan need not.
+    fn keeps(&self, _input: usize) -> bool {
+        false
+    }
+
+    /// What it does to each value, where that is so plain that the step before can do it on the way.
+    fn tail(&self) -> Option<Tail> {
+        None
+    }
+
+    /// Takes over what the step behind it does with its array and a constant; whether it can.
+    fn fuse(&mut self, _tail: Tail, _constant: Option<&Value>) -> bool {
+        false
     }
 
     /// Its trees and what else a prepared form must keep of them.

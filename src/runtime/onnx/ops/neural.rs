@@ -7,8 +7,8 @@
 use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::value::{Arg, Data, Shape, Value, around, axis, fault, wrong_shapes, wrong_type};
-use super::gemm::multiply;
 use super::norm::{self, power, root};
+use super::product::multiply;
 use super::{Op, Values, boxed, one};
 use crate::error::{Error, Result};
 

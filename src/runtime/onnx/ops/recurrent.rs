@@ -7,7 +7,7 @@
 use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::value::{Value, fault};
-use super::gemm::multiply;
+use super::product::multiply;
 use super::vector::{sigmoid, tanh};
 use super::{Op, Values, boxed};
 use crate::error::{Error, Result};

@@ -209,7 +209,7 @@ impl Op for Softmax {
             return one(value);
         }
         match &mut value.data {
-            Data::F32(list) if after == 1 && !self.log => list.chunks_exact_mut(middle).for_each(vector::softmax),
+            Data::F32(list) if after == 1 && !self.log => vector::softmax(list, middle),
             Data::F32(list) => softmax(list, (before, middle, after), self.log, f32::NEG_INFINITY, f32::exp, f32::ln),
             Data::F64(list) => softmax(list, (before, middle, after), self.log, f64::NEG_INFINITY, f64::exp, f64::ln),
             other => return Err(wrong_type(other.view())),

@@ -1,0 +1,421 @@
+//! The inner loop of products of matrices: a few rows on the left times one panel on the right, sums in registers.
+//!
+//! The right side lies in panels two vectors wide, row after row, the last one padded; `product.rs` packs them. Six rows
+//! of it are worked on together, which fills the processor's registers with sums; each sum is written once, with what is
+//! added to it and cut off on the way out. A single row keeps four sums a column instead, so that one addition need not
+//! wait for the last. What a vector is comes from [`Lanes`]: the processor's own where it has AVX2 and FMA, else arrays
+//! that the compiler makes the best of. Must not check anything: whoever makes an [`Area`] did. Next: `product.rs`.
+#![expect(unsafe_code, reason = "sums stay in registers only where no place is checked in the loop; an Area's maker checked all of them")]
+#![expect(clippy::indexing_slicing, clippy::needless_range_loop, reason = "arrays of a fixed size indexed by their own counter")]
+
+/// Vectors side by side in a panel.
+const VECTORS: usize = 2;
+
+/// Columns of a panel.
+pub(super) const fn width<T: Number>() -> usize {
+    VECTORS * T::LANES
+}
+
+/// Columns that a panel takes in memory for those that are used: the last one may be half as wide.
+pub(super) const fn taken<T: Number>(used: usize) -> usize {
+    if used > T::LANES { width::<T>() } else { T::LANES }
+}
+
+/// A number that matrices hold.
+pub(crate) trait Number:
+    Copy + Default + From<i8> + PartialOrd + std::fmt::Debug + std::ops::AddAssign + std::ops::Mul<Output = Self> + Send + Sync + 'static
+{
+    /// How many are in a vector.
+    const LANES: usize;
+
+    /// Fills an area of the product.
+    ///
+    /// # Safety
+    /// As [`Area`] says of its fields.
+    unsafe fn fill(area: &Area<Self>);
+
+    /// `out += Σ factors[i] · rows[i]`, rows lying one behind the other.
+    fn rows(factors: &[Self], rows: &[Self], out: &mut [Self]);
+}
+
+/// An area of the product: so many of its rows and columns, summed over so many products, and where all that lies.
+///
+/// Whoever makes one vouches that each place named here is inside its list, and that `out` is borrowed alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Area<T> {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Products that each sum is of.
+    pub(super) depth: usize,
+    /// `rows` times `depth` numbers, the latter side by side.
+    pub(super) a: *const T,
+    pub(super) a_step: usize,
+    /// Panels of `b_depth` rows for all of `columns`, of which those from `b_first` on are meant.
+    pub(super) b: *const T,
+    pub(super) b_depth: usize,
+    pub(super) b_first: usize,
+    /// Null, or one for each column, added to each row.
+    pub(super) bias: *const T,
+    /// Whether sums are added to what `out` holds; else it may hold nothing yet.
+    pub(super) onto: bool,
+    /// Whether what is below zero becomes zero.
+    pub(super) floor: bool,
+    /// `rows` times `columns` numbers, the latter side by side.
+    pub(super) out: *mut T,
+    pub(super) out_step: usize,
+}
+
+/// Several numbers that are worked on at once.
+///
+/// # Safety
+/// Functions may use instructions that the processor must have been asked for, and pointers reach as many numbers as
+/// there are lanes.
+trait Lanes: Copy {
+    type One: Number;
+    /// Rows worked on together.
+    const ROWS: usize;
+    unsafe fn all(x: Self::One) -> Self;
+    unsafe fn load(from: *const Self::One) -> Self;
+    unsafe fn store(self, to: *mut Self::One);
+    unsafe fn plus(self, other: Self) -> Self;
+    /// Zero instead of what is below it; NaN stays.
+    unsafe fn floor(self) -> Self;
+    /// `self + a · b`.
+    unsafe fn more(self, a: Self, b: Self) -> Self;
+}
+
+/// `out += Σ factors[i] · rows[i]`, each row read once.
+#[inline(always)]
+fn rows<T: Number + std::ops::Add<Output = T>>(factors: &[T], rows: &[T], out: &mut [T]) {
+    let width = out.len();
+    let (mut factors, mut rows) = (factors.chunks_exact(4), rows.chunks_exact(width * 4));
+    for (f, r) in factors.by_ref().zip(rows.by_ref()) {
+        let (a, r) = r.split_at(width);
+        let (b, r) = r.split_at(width);
+        let (c, d) = r.split_at(width);
+        for ((((out, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *out += f[0] * a + f[1] * b + (f[2] * c + f[3] * d);
+        }
+    }
+    for (&f, r) in factors.remainder().iter().zip(rows.remainder().chunks_exact(width)) {
+        for (out, &r) in out.iter_mut().zip(r) {
+            *out += f * r;
+        }
+    }
+}
+
+macro_rules! number {
+    ($type:ty, $count:literal, $vector:ident, $all:ident, $load:ident, $store:ident, $plus:ident, $max:ident, $more:ident) => {
+        impl Lanes for [$type; $count] {
+            type One = $type;
+            const ROWS: usize = 3;
+            #[inline(always)]
+            unsafe fn all(x: $type) -> Self {
+                [x; $count]
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $type) -> Self {
+                // SAFETY: the caller vouches for as many numbers.
+                unsafe { from.cast::<Self>().read_unaligned() }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $type) {
+                // SAFETY: as above.
+                unsafe { to.cast::<Self>().write_unaligned(self) }
+            }
+            #[inline(always)]
+            unsafe fn plus(mut self, other: Self) -> Self {
+                self.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+                self
+            }
+            #[inline(always)]
+            unsafe fn floor(self) -> Self {
+                self.map(|x| if x < 0.0 { 0.0 } else { x })
+            }
+            #[inline(always)]
+            unsafe fn more(mut self, a: Self, b: Self) -> Self {
+                self.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
+                self
+            }
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        impl Lanes for std::arch::x86_64::$vector {
+            type One = $type;
+            const ROWS: usize = 6;
+            #[inline(always)]
+            unsafe fn all(x: $type) -> Self {
+                // SAFETY: this type is only used where the processor was asked for its instructions; so below.
+                unsafe { std::arch::x86_64::$all(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $type) -> Self {
+                // SAFETY: and the caller vouches for as many numbers.
+                unsafe { std::arch::x86_64::$load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $type) {
+                // SAFETY: as above.
+                unsafe { std::arch::x86_64::$store(to, self) }
+            }
+            #[inline(always)]
+            unsafe fn plus(self, other: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { std::arch::x86_64::$plus(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn floor(self) -> Self {
+                // SAFETY: as above. Where one is NaN the instruction gives the second.
+                unsafe { std::arch::x86_64::$max(Self::all(0.0), self) }
+            }
+            #[inline(always)]
+            unsafe fn more(self, a: Self, b: Self) -> Self {
+                // SAFETY: as above.
+                unsafe { std::arch::x86_64::$more(a, b, self) }
+            }
+        }
+
+        impl Number for $type {
+            const LANES: usize = $count;
+
+            unsafe fn fill(area: &Area<Self>) {
+                #[cfg(target_arch = "x86_64")]
+                {
+                    #[target_feature(enable = "avx2,fma")]
+                    unsafe fn wide(area: &Area<$type>) {
+                        // SAFETY: the caller vouches for the area, and asked the processor.
+                        unsafe { fill::<std::arch::x86_64::$vector>(area) };
+                    }
+                    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                        // SAFETY: the processor was asked for both features the line before; the caller vouches for the area.
+                        return unsafe { wide(area) };
+                    }
+                }
+                // SAFETY: the caller vouches for the area; arrays need no instructions of their own.
+                unsafe { fill::<[$type; $count]>(area) };
+            }
+
+            fn rows(factors: &[Self], list: &[Self], out: &mut [Self]) {
+                if out.is_empty() {
+                    return;
+                }
+                #[cfg(target_arch = "x86_64")]
+                {
+                    #[target_feature(enable = "avx2,fma")]
+                    fn wide(factors: &[$type], list: &[$type], out: &mut [$type]) {
+                        rows(factors, list, out);
+                    }
+                    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                        // SAFETY: the processor was asked for both features the line before.
+                        return unsafe { wide(factors, list, out) };
+                    }
+                }
+                rows(factors, list, out);
+            }
+        }
+    };
+}
+
+number!(f32, 8, __m256, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_max_ps, _mm256_fmadd_ps);
+number!(f64, 4, __m256d, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_max_pd, _mm256_fmadd_pd);
+
+/// Panel by panel, and in each a few rows at once.
+///
+/// # Safety
+/// As [`Area`] says, and the processor knows the instructions of `L`.
+#[inline(always)]
+unsafe fn fill<L: Lanes>(area: &Area<L::One>) {
+    let width = width::<L::One>();
+    let mut first = 0;
+    while first < area.columns {
+        let used = (area.columns - first).min(width);
+        let narrow = used <= L::One::LANES;
+        // SAFETY: panels lie one behind the other, `width × b_depth` numbers each but for the last one, and columns of
+        // the bias and of the result side by side; `first` is below their count.
+        let panel = unsafe {
+            let b = area.b.add(first * area.b_depth + area.b_first * taken::<L::One>(used));
+            let bias = if area.bias.is_null() { area.bias } else { area.bias.add(first) };
+            Area { columns: used, b, bias, out: area.out.add(first), ..*area }
+        };
+        let mut row = 0;
+        while row < area.rows {
+            let rows = (area.rows - row).min(L::ROWS);
+            // SAFETY: these rows are among the area's.
+            unsafe {
+                let part = Area { a: panel.a.add(row * panel.a_step), out: panel.out.add(row * panel.out_step), ..panel };
+                match (rows, narrow) {
+                    (1, false) => single::<L, 2>(&part),
+                    (2, false) => several::<L, 2, 2>(&part),
+                    (3, false) => several::<L, 3, 2>(&part),
+                    (4, false) => several::<L, 4, 2>(&part),
+                    (5, false) => several::<L, 5, 2>(&part),
+                    (_, false) => several::<L, 6, 2>(&part),
+                    (1, true) => single::<L, 1>(&part),
+                    (2, true) => several::<L, 2, 1>(&part),
+                    (3, true) => several::<L, 3, 1>(&part),
+                    (4, true) => several::<L, 4, 1>(&part),
+                    (5, true) => several::<L, 5, 1>(&part),
+                    (_, true) => several::<L, 6, 1>(&part),
+                }
+            }
+            row += rows;
+        }
+        first += width;
+    }
+}
+
+/// `ROWS` rows of one panel of `VECTORS` vectors.
+///
+/// # Safety
+/// As [`fill`]; `part` is as many rows, `part.b` where the panel's rows begin.
+#[inline(always)]
+unsafe fn several<L: Lanes, const ROWS: usize, const VECTORS: usize>(part: &Area<L::One>) {
+    // SAFETY: `a` moves through `depth` numbers of each row and `b` through as many rows of the panel.
+    unsafe {
+        let nought = L::all(L::One::default());
+        let mut sums = [[nought; VECTORS]; ROWS];
+        let (mut a, mut b) = (part.a, part.b);
+        for _ in 0..part.depth {
+            let mut row = [nought; VECTORS];
+            for vector in 0..VECTORS {
+                row[vector] = L::load(b.add(vector * L::One::LANES));
+            }
+            for at in 0..ROWS {
+                let factor = L::all(*a.add(at * part.a_step));
+                for vector in 0..VECTORS {
+                    sums[at][vector] = sums[at][vector].more(factor, row[vector]);
+                }
+            }
+            b = b.add(VECTORS * L::One::LANES);
+            a = a.add(1);
+        }
+        for at in 0..ROWS {
+            finish(part, sums[at], part.out.add(at * part.out_step));
+        }
+    }
+}
+
+/// One row of one panel, in four strands.
+///
+/// # Safety
+/// As [`several`].
+#[inline(always)]
+unsafe fn single<L: Lanes, const VECTORS: usize>(part: &Area<L::One>) {
+    const STRANDS: usize = 4;
+    // SAFETY: as in `several`.
+    unsafe {
+        let mut sums = [[L::all(L::One::default()); VECTORS]; STRANDS];
+        let (mut a, mut b) = (part.a, part.b);
+        for _ in 0..part.depth / STRANDS {
+            for strand in 0..STRANDS {
+                let factor = L::all(*a.add(strand));
+                for vector in 0..VECTORS {
+                    sums[strand][vector] = sums[strand][vector].more(factor, L::load(b.add((strand * VECTORS + vector) * L::One::LANES)));
+                }
+            }
+            a = a.add(STRANDS);
+            b = b.add(STRANDS * VECTORS * L::One::LANES);
+        }
+        for _ in 0..part.depth % STRANDS {
+            let factor = L::all(*a);
+            for vector in 0..VECTORS {
+                sums[0][vector] = sums[0][vector].more(factor, L::load(b.add(vector * L::One::LANES)));
+            }
+            a = a.add(1);
+            b = b.add(VECTORS * L::One::LANES);
+        }
+        let [mut sum, second, third, fourth] = sums;
+        for vector in 0..VECTORS {
+            sum[vector] = sum[vector].plus(second[vector]).plus(third[vector].plus(fourth[vector]));
+        }
+        finish(part, sum, part.out);
+    }
+}
+
+/// Writes the sums of one row, and no more columns than are used.
+///
+/// # Safety
+/// As [`several`]; `out` is where the row's columns begin.
+#[inline(always)]
+unsafe fn finish<L: Lanes, const VECTORS: usize>(part: &Area<L::One>, sums: [L; VECTORS], out: *mut L::One) {
+    let lanes = L::One::LANES;
+    // SAFETY: whole vectors are only read and written where all columns are used, `out` is read only where it holds
+    // numbers, and no vector has more lanes than `spilt` has room for.
+    unsafe {
+        if part.columns == VECTORS * lanes {
+            for vector in 0..VECTORS {
+                let mut sum = sums[vector];
+                if !part.bias.is_null() {
+                    sum = sum.plus(L::load(part.bias.add(vector * lanes)));
+                }
+                if part.onto {
+                    sum = sum.plus(L::load(out.add(vector * lanes)));
+                }
+                if part.floor {
+                    sum = sum.floor();
+                }
+                sum.store(out.add(vector * lanes));
+            }
+            return;
+        }
+        let mut spilt = [[L::One::default(); 8]; VECTORS];
+        for vector in 0..VECTORS {
+            sums[vector].store(spilt[vector].as_mut_ptr());
+        }
+        for column in 0..part.columns {
+            let mut sum = spilt[column / lanes][column % lanes];
+            if !part.bias.is_null() {
+                sum += *part.bias.add(column);
+            }
+            if part.onto {
+                sum += *out.add(column);
+            }
+            if part.floor && sum < L::One::default() {
+                sum = L::One::default();
+            }
+            out.add(column).write(sum);
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small whole numbers")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_give_what_the_processors_own_vectors_give() {
+        const DEPTH: usize = 9;
+        let number = |at: usize| (at * 31 % 13) as f32 - 6.0;
+        for (rows, columns) in [(1, 3), (1, 40), (2, 8), (3, 16), (4, 9), (5, 17), (7, 30), (12, 33)] {
+            let a: Vec<f32> = (0..rows * DEPTH).map(number).collect();
+            let b: Vec<f32> = (0..(columns + 16) * DEPTH).map(number).collect();
+            let bias: Vec<f32> = (0..columns).map(number).collect();
+            let start: Vec<f32> = (0..rows * columns).map(number).collect();
+            for (onto, floor) in [(false, false), (true, false), (false, true), (true, true)] {
+                let (mut own, mut plain) = (start.clone(), start.clone());
+                let area = |out: &mut [f32]| Area {
+                    rows,
+                    columns,
+                    depth: DEPTH,
+                    a: a.as_ptr(),
+                    a_step: DEPTH,
+                    b: b.as_ptr(),
+                    b_depth: DEPTH,
+                    b_first: 0,
+                    bias: if onto { std::ptr::null() } else { bias.as_ptr() },
+                    onto,
+                    floor,
+                    out: out.as_mut_ptr(),
+                    out_step: columns,
+                };
+                // SAFETY: the lists are as long as the area says, `b` padded to a whole panel.
+                unsafe {
+                    f32::fill(&area(&mut own));
+                    fill::<[f32; 8]>(&area(&mut plain));
+                }
+                assert_eq!(own, plain, "{rows} rows, {columns} columns");
+            }
+        }
+    }
+}
