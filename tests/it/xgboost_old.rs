@@ -210,6 +210,21 @@ fn pickles_that_grow_are_refused_in_time() {
     let booster = b"cxgboost.core\nBooster\n)\x81}(X\x06\x00\x00\x00handleC\x00X\x0d\x00\x00\x00feature_names](";
     let names = [booster.as_slice(), &b"h\x00".repeat(1_000_000), b"eub"].concat();
     assert!(!refused(&wrap(&[text.as_slice(), &names].concat())).is_empty());
+    // A class with a name of a megabyte, as escaped and as plain text, mentioned a thousand times.
+    let name = [b"XGB".as_slice(), &[b'a'; 1 << 20]].concat();
+    let escaped = [b"V".as_slice(), &name, b"\n"].concat();
+    let plain = [b"\x8d".as_slice(), &(name.len() as u64).to_le_bytes(), &name].concat();
+    let line = [b"cxgboost.sklearn\n".as_slice(), &name, b"\n"].concat();
+    let mention = b"h\x00h\x01\x930".repeat(1_000);
+    for inside in [&escaped, &plain].map(|name| [b"\x8c\x0fxgboost.sklearnq\x000", name.as_slice(), b"q\x010", &mention].concat()) {
+        let message = refused(&wrap(&inside));
+        assert!(message.contains("names `xgboost.sklearn.XGBaaa") && message.len() < 1_000, "{message}");
+    }
+    assert!(refused(&wrap(&line)).len() < 1_000);
+    // Escapes stand for no known name, and a known one may be mentioned as often as there are steps.
+    assert!(refused(&wrap(b"\x8c\x0cxgboost.coreV\\u0042ooster\n\x93")).contains("names `xgboost.core.\\\\u0042ooster`"));
+    let known = [b"\x8c\x0cxgboost.coreq\x000\x8c\x07Boosterq\x010".as_slice(), &b"h\x00h\x01\x930".repeat(800_000), b"N"].concat();
+    assert!(refused(&wrap(&known)).contains("holds nothing"));
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
