@@ -147,12 +147,21 @@ fn ensemble(trees: &document::Trees, features: usize, groups: usize) -> Result<E
         let group = trees.group(index)?;
         let scaled = tree.scaled_vectors(groups, weight)?;
         let cover = |number: u32| tree.covers.get(number as usize).copied().unwrap_or(f32::NAN);
-        builder.tree_with_covers(group, tree.len()?, |number| node(tree, number as usize, weight, &scaled, groups), cover)?;
+        let mut categories = tree.categories.len();
+        let node = |number: u32| node(tree, number as usize, weight, &scaled, groups, &mut categories);
+        builder.tree_with_covers(group, tree.len(), node, cover)?;
     }
     builder.finish()
 }
 
-fn node<'a>(tree: &'a RawTree, number: usize, weight: f32, vectors: &'a [f32], groups: usize) -> Result<TreeNode<'a>> {
+fn node<'a>(
+    tree: &'a RawTree,
+    number: usize,
+    weight: f32,
+    vectors: &'a [f32],
+    groups: usize,
+    categories: &mut usize,
+) -> Result<TreeNode<'a>> {
     let short = || Error::invalid(format!("node {number} is outside its arrays"));
     let at = |values: &[i32]| values.get(number).copied().ok_or_else(short);
     let (left, right) = (at(&tree.left)?, at(&tree.right)?);
@@ -173,7 +182,7 @@ fn node<'a>(tree: &'a RawTree, number: usize, weight: f32, vectors: &'a [f32], g
     let child = |child: i32| u32::try_from(child).map_err(|_| Error::invalid(format!("node {number} has child {child}")));
     let feature = at(&tree.features)?;
     let feature = u32::try_from(feature).map_err(|_| Error::invalid(format!("node {number} splits on feature {feature}")))?;
-    let split = match tree.categories_of(number)? {
+    let split = match tree.categories_of(number, categories)? {
         Some(categories) => Split::Among(categories),
         None => Split::Below(condition),
     };
