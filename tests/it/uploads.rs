@@ -34,7 +34,7 @@ fn prepared(bytes: &[u8]) -> Result<Prepared> {
 struct Wrong(Vec<String>);
 
 impl Wrong {
-    fn refused(&mut self, what: &str, result: Result<Prepared>, kind: Kind, why: &[&str]) {
+    fn refused<T>(&mut self, what: &str, result: Result<T>, kind: Kind, why: &[&str]) {
         let Err(error) = result else { return self.0.push(format!("{what}: was taken")) };
         let message = error.message();
         let is_sentence = message.len() < 600 && !message.chars().any(char::is_control);

@@ -170,6 +170,7 @@ impl LightGbm {
     }
 
     fn sums(&self, input: &Tensor<f64>) -> Result<Vec<f64>> {
+        affordable(input.rows(), self.cost(input.rows()))?;
         let mut sums = vec![0.0; input.rows() * self.groups];
         self.trees.add_to(input, &mut sums)?;
         Ok(sums)
@@ -209,6 +210,6 @@ impl Model for LightGbm {
 
     fn cost(&self, rows: usize) -> u64 {
         // About 1.5 ns a level for one row, less for many.
-        self.trees.levels() * 3 / 2 * rows as u64
+        (self.trees.levels() * 3 / 2).saturating_mul(rows as u64)
     }
 }

@@ -19,7 +19,7 @@ use self::document::{Booster, Document, Learner as Found, RawTree, read_model_fi
 use self::objective::Objective;
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
-use super::trees::{Builder, Ensemble, Split, TreeNode};
+use super::trees::{Builder, Ensemble, Split, TreeNode, affordable};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::codec::pull::Json;
 use crate::codec::ubjson::Ubjson;
@@ -223,6 +223,7 @@ impl XgBoost {
                 for row in out.chunks_exact_mut(self.groups) {
                     row.iter_mut().zip(&self.base).for_each(|(sum, base)| *sum += base);
                 }
+        affordable(input.rows(), self.cost(input.rows()))?;
             }
             Learner::Trees(trees) => trees.add_to(input, &mut out)?,
             Learner::Linear(weights) => linear(weights, self.groups, input, &mut out),
@@ -323,6 +324,6 @@ impl Model for XgBoost {
             Learner::Trees(trees) => trees.levels() * 3 / 2,
             Learner::Linear(weights) => weights.len() as u64,
         };
-        row * rows as u64
+        row.saturating_mul(rows as u64)
     }
 }

@@ -403,6 +403,50 @@ fn a_tree_is_as_deep_as_4096_levels_and_no_deeper() {
 }
 
 #[test]
+fn more_rows_than_a_minute_takes_are_refused_before_any_is_answered() {
+    let trees = 20_000;
+    let stump = |id: usize| {
+        json!({
+            "id": id, "left_children": [1, -1, -1], "right_children": [2, -1, -1], "split_indices": [0, 0, 0],
+            "split_conditions": [0.5, 0.25, -0.25], "default_left": [0, 0, 0], "sum_hessian": [2.0, 1.0, 1.0],
+        })
+    };
+    let many = changed(&[
+        ("/learner/learner_model_param/num_feature", json!("1")),
+        ("/learner/gradient_booster/model/iteration_indptr", json!([])),
+        ("/learner/gradient_booster/model/tree_info", json!(vec![0; trees])),
+        ("/learner/gradient_booster/model/trees", (0..trees).map(stump).collect()),
+    ]);
+    let prepared = prepared(&binary(&many)).unwrap();
+    let model = runtime::load("xgboost", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
+    let rows = |count: usize| [Tensor::new(1, vec![0.0f32; count]).unwrap().into()];
+    let mut wrong = Wrong::default();
+    let why: Why = &["1100000 rows are too much work for this model; send fewer rows at once"];
+    wrong.refused("answers", model.predict(&rows(1_100_000)), Kind::TooLarge, why);
+    wrong.refused("raw scores", model.raw(&rows(1_100_000)), Kind::TooLarge, why);
+    wrong.refused("explanations", model.explain(&rows(1_100_000)), Kind::TooLarge, why);
+    wrong.end();
+    assert!(model.predict(&rows(20)).is_ok() && model.explain(&rows(20)).is_ok());
+}
+
+#[test]
+fn vector_leaves_count_as_work() {
+    let leaf = json!({
+        "id": 0, "left_children": [-1], "right_children": [-1], "split_indices": [0], "split_conditions": [0.0],
+        "default_left": [0], "base_weights": vec![0.5; 500], "tree_param": { "size_leaf_vector": "500" },
+    });
+    let wide = changed(&[
+        ("/learner/learner_model_param/num_target", json!("500")),
+        ("/learner/objective/name", json!("reg:squarederror")),
+        ("/learner/gradient_booster/model/iteration_indptr", json!([0, 1])),
+        ("/learner/gradient_booster/model/trees", json!([leaf])),
+    ]);
+    let prepared = prepared(&text(&wide)).unwrap();
+    let model = runtime::load("xgboost", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
+    assert!(model.cost(1) >= 500, "{}", model.cost(1));
+}
+
+#[test]
 fn what_upload_takes_can_be_loaded() {
     // A prepared form's head is read up to 64 MiB. In it a control character takes six bytes, in UBJSON one.
     let name = "\u{1}".repeat(12 << 20);
