@@ -161,7 +161,7 @@ fn archives_that_hold_more_than_plain_files_are_refused_by_entry_and_reason() {
         ("twice", vec![file("m", &model), file("m", &model)], &["entry `m` is in the archive twice"]),
         ("twice in two spellings", vec![file("m", &model), file("././m", &model)], &["entry `m` is in the archive twice"]),
         ("hidden twice", vec![file(".m", b""), file(".m", b""), file("m", &model)], &["entry `.m` is in the archive twice"]),
-        ("several models", vec![file("a", &model), file("b", b"PK\x03\x04")], &["several models (`a`, `b`)", "own path"]),
+        ("several models", vec![file("a", &model), file("b", b"PK\x03\x04mx-mod-symbol.json")], &["several models (`a`, `b`)", "own path"]),
         ("only directories", vec![typed(b"a/", b'5', b""), typed(b"a/b/", b'5', b"")], &["the archive holds no file"]),
         ("only hidden files", vec![file("._m", &model), file("a/.b", &model)], &["the archive holds no file"]),
         (

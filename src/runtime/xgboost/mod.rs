@@ -67,6 +67,17 @@ fn recognises(bytes: &[u8]) -> bool {
     is_document(bytes) || legacy::recognises(bytes) || pickle::recognises(bytes)
 }
 
+/// Whether bytes that begin like this format say nowhere what all of its files say: a pickle of another library, which a
+/// pickle's first bytes do not tell, or text that begins like UBJSON.
+pub(super) fn is_foreign(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    match start.first() {
+        _ if legacy::recognises(bytes) => false,
+        Some(b'{') => !start.get(..4096).unwrap_or(start).windows(7).any(|word| word == b"learner"),
+        _ => !pickle::names_booster(bytes),
+    }
+}
+
 fn is_document(bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     start.first() == Some(&b'{') && (is_ubjson(start) || start.get(..4096).unwrap_or(start).windows(9).any(|w| w == b"\"learner\""))
@@ -212,6 +223,7 @@ impl XgBoost {
     }
 
     fn margins(&self, input: &Tensor) -> Result<Vec<f32>> {
+        affordable(input.rows(), self.cost(input.rows()))?;
         let mut out = Vec::with_capacity(input.rows() * self.groups);
         for _ in 0..input.rows() {
             out.extend_from_slice(&self.base);
@@ -223,7 +235,6 @@ impl XgBoost {
                 for row in out.chunks_exact_mut(self.groups) {
                     row.iter_mut().zip(&self.base).for_each(|(sum, base)| *sum += base);
                 }
-        affordable(input.rows(), self.cost(input.rows()))?;
             }
             Learner::Trees(trees) => trees.add_to(input, &mut out)?,
             Learner::Linear(weights) => linear(weights, self.groups, input, &mut out),

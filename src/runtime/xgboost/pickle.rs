@@ -36,6 +36,11 @@ pub(super) fn recognises(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether a pickle mentions a Booster or one of its wrappers, wherever it does.
+pub(super) fn names_booster(bytes: &[u8]) -> bool {
+    bytes.windows(12).any(|word| word == b"xgboost.core") || bytes.windows(15).any(|word| word == b"xgboost.sklearn")
+}
+
 /// Reads the Booster that a pickle holds.
 pub(super) fn read(bytes: &[u8]) -> Result<Learner> {
     let (values, top) = machine::run(bytes)?;
