@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use rookery::artifact::{Artifact, Limits};
-use rookery::codec::payload::{Expect, decode};
+use rookery::codec::payload::decode;
 use rookery::policy::{Kind, Policy};
 use rookery::runtime::pipeline::{Blocks, Step, run};
 use rookery::runtime::{self, Schema};
@@ -66,14 +66,19 @@ fn policy(bytes: &[u8]) {
 }
 
 fn payload(media: &str, bytes: &[u8]) {
-    let part = |name: &str, kind, columns| Part { name: name.into(), kind, columns };
-    let matrix = [part("", ValueKind::F32, 3)];
-    let mixed = [part("a", ValueKind::F64, 1), part("b", ValueKind::I64, 1), part("c", ValueKind::Text, 1)];
-    let names: [Box<str>; 3] = ["a".into(), "b".into(), "c".into()];
-    for parts in [&matrix[..], &mixed[..]] {
-        let expect = Expect { parts, features: 3, names: &names, absent: f32::NAN, missing: true, cells: 1 << 16 };
-        if let Ok(blocks) = decode(Some(media), bytes, &expect) {
-            assert!(blocks.len() == parts.len() && blocks.iter().all(|block| block.rows() == blocks[0].rows()));
+    // Made as models make theirs, so that a field more is not missing here.
+    let matrix = Schema::matrix(ValueKind::F32, 3, 1);
+    let part = |name: &str, kind| {
+        let mut part = Schema::matrix(kind, 1, 1).parts.remove(0);
+        part.name = name.into();
+        part
+    };
+    let mut mixed = matrix.clone();
+    mixed.parts = [part("a", ValueKind::F64), part("b", ValueKind::I64), part("c", ValueKind::Text)].into_iter().collect();
+    mixed.names = vec!["a".into(), "b".into(), "c".into()];
+    for schema in [&matrix, &mixed] {
+        if let Ok(blocks) = decode(Some(media), bytes, &schema.expect(1 << 16)) {
+            assert!(blocks.len() == schema.parts.len() && blocks.iter().all(|block| block.rows() == blocks[0].rows()));
         }
     }
 }
