@@ -21,6 +21,8 @@ pub(super) const FORMAT: Format = Format { name: "linear-learner", recognises, p
 /// The most columns times outputs.
 const WEIGHTS_MAX: usize = 1 << 28;
 const NODES_MAX: usize = 64;
+/// The member that holds the graph.
+const SYMBOL: &str = "mx-mod-symbol.json";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Link {
@@ -55,13 +57,18 @@ fn recognises(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
 
+/// Whether a ZIP is of another kind: NumPy's and PyTorch's files are ZIPs too.
+pub(super) fn is_foreign(bytes: &[u8]) -> bool {
+    !bytes.windows(SYMBOL.len()).any(|name| name == SYMBOL.as_bytes())
+}
+
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let members = stored_zip(bytes, Limits::default())?;
     let member = |suffix: &str| {
         let found = members.iter().find(|(name, _)| name == suffix).map(|(_, bytes)| *bytes);
         found.ok_or_else(|| Error::invalid(format!("the ZIP has no member `{suffix}`; a linear learner's `model_algo-1` does")))
     };
-    let graph = Graph::read(member("mx-mod-symbol.json")?).map_err(|error| error.within("`mx-mod-symbol.json`"))?;
+    let graph = Graph::read(member(SYMBOL)?).map_err(|error| error.within(format_args!("`{SYMBOL}`")))?;
     let arrays = Arrays::read(member("mx-mod-0000.params")?).map_err(|error| error.within("`mx-mod-0000.params`"))?;
     let parameters = Parameters::read(member("additional-params.json")?).map_err(|error| error.within("`additional-params.json`"))?;
     let (weight, bias) = (arrays.named(&graph.weight)?, arrays.named(&graph.bias)?);

@@ -224,6 +224,10 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
         .iter()
         .filter_map(|member| Some((member, FORMATS.iter().find(|format| (format.recognises)(&member.bytes))?)))
         .collect();
+    // What was trained beside a model is often kept beside it: a pickled preprocessor, NumPy's arrays. Alone such a file is
+    // refused by its own format's words, which say more.
+    let own: Vec<_> = known.iter().copied().filter(|(member, format)| !is_foreign(&member.bytes, format)).collect();
+    let known = if own.is_empty() { known } else { own };
     match known.as_slice() {
         [(member, format)] => (format.prepare)(&member.bytes).map_err(|error| match member.name.as_str() {
             "" => error,
@@ -239,6 +243,15 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
             shown(&first.name),
             shown(&second.name)
         ))),
+    }
+}
+
+/// Whether a member only begins like `format`: any pickle may be a Booster by its first bytes, any ZIP a linear learner.
+fn is_foreign(bytes: &[u8], format: &Format) -> bool {
+    match format.name {
+        name if name == xgboost::FORMAT.name => xgboost::is_foreign(bytes),
+        name if name == linear_learner::FORMAT.name => linear_learner::is_foreign(bytes),
+        _ => false,
     }
 }
 

@@ -199,6 +199,67 @@ fn refusals_name_the_tree_and_the_line() {
     assert!(cut.message().contains("tree 0 ends on line") && cut.message().contains("tree_sizes"), "{cut}");
 }
 
+/// A file of `trees` over one column, as version 4 writes it; `sized` says how long each is.
+fn written(trees: &[String], sized: bool) -> Vec<u8> {
+    let trees: Vec<String> = trees.iter().enumerate().map(|(index, tree)| format!("Tree={index}\n{tree}\n\n")).collect();
+    let sizes = trees.iter().map(|tree| tree.len().to_string()).collect::<Vec<_>>().join(" ");
+    let sizes = if sized { format!("tree_sizes={sizes}\n") } else { String::new() };
+    let head = "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=0\nobjective=regression\nfeature_names=a\nfeature_infos=[0:1]\n";
+    format!("{head}{sizes}\n{}end of trees\n", trees.concat()).into_bytes()
+}
+
+const STUMP: &str = "num_leaves=2\nnum_cat=0\nsplit_feature=0\nthreshold=0.5\ndecision_type=0\nleft_child=-1\nright_child=-2\nleaf_value=1 2\nleaf_count=3 4\ninternal_count=7";
+
+#[test]
+fn many_trees_are_read_in_time_and_must_be_as_long_as_the_head_says() {
+    let started = Instant::now();
+    let leaf = "num_leaves=1\nnum_cat=0\nleaf_value=1".to_owned();
+    let many = written(&vec![leaf; 100_000], true);
+    assert_eq!(read(&many).unwrap().summary.trees, Some(100_000));
+    // The square of so many would be minutes.
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    // One byte more in any tree, also the last, is not where the head says.
+    let three = String::from_utf8(written(&[STUMP; 3].map(str::to_owned), true)).unwrap();
+    for tree in 0..3 {
+        let longer = three.replacen(&format!("Tree={tree}\nnum"), &format!("Tree={tree}\nx=\nnum"), 1);
+        let error = read(longer.as_bytes()).unwrap_err();
+        assert!(error.message().contains(&format!("tree {tree} ends on line")), "{error}");
+    }
+}
+
+#[test]
+fn nodes_that_share_a_category_set_are_refused() {
+    let tree = |second: &str, words: &str| {
+        format!(
+            "num_leaves=3\nnum_cat=2\nsplit_feature=0 0\nthreshold=0 {second}\ndecision_type=1 1\nleft_child=1 -1\nright_child=-3 -2\nleaf_value=1 2 3\ncat_boundaries=0 2 4\ncat_threshold={words}"
+        )
+    };
+    assert!(read(&written(&[tree("1", "1 2 4 8")], false)).is_ok());
+    // The first set is whole; a second node that asks for it too is one too many as soon as the words are used up.
+    let shared = tree("0", "1 2 4 8").replace("0 2 4\n", "0 4 4\n");
+    let error = read(&written(&[shared], false)).unwrap_err();
+    assert!(error.message().contains("node 1 asks for category set 0, which other nodes have"), "{error}");
+}
+
+#[test]
+fn more_rows_than_a_minute_takes_are_refused_before_any_is_answered() {
+    let model = loaded(&read(&written(&vec![STUMP.to_owned(); 20_000], false)).unwrap());
+    let rows = |count: usize| [Tensor::new(1, vec![0.0; count]).unwrap().into()];
+    let many = rows(1_100_000);
+    for refused in [model.predict(&many).map(drop), model.raw(&many).map(drop), model.explain(&many).map(drop)] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), rookery::error::Kind::TooLarge);
+        assert!(error.message().contains("1100000 rows are too much work for this model; send fewer rows at once"), "{error}");
+    }
+    assert!(model.predict(&rows(20)).is_ok() && model.explain(&rows(20)).is_ok());
+    // A leaf that adds up many terms is as much work as they are many.
+    let terms = |word: &str| vec![word; 500].join(" ");
+    let linear =
+        format!("{STUMP}\nis_linear=1\nleaf_const=1 2\nnum_features=500 0\nleaf_features={}\nleaf_coeff={}", terms("0"), terms("0.5"));
+    let model = loaded(&read(&written(&[linear], false)).unwrap());
+    assert!(model.cost(1) >= 500, "{}", model.cost(1));
+}
+
 #[test]
 fn every_flipped_byte_is_refused_or_answers_finite_numbers() {
     let (started, mut answered) = (Instant::now(), 0);

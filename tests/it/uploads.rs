@@ -34,7 +34,7 @@ fn prepared(bytes: &[u8]) -> Result<Prepared> {
 struct Wrong(Vec<String>);
 
 impl Wrong {
-    fn refused(&mut self, what: &str, result: Result<Prepared>, kind: Kind, why: &[&str]) {
+    fn refused<T>(&mut self, what: &str, result: Result<T>, kind: Kind, why: &[&str]) {
         let Err(error) = result else { return self.0.push(format!("{what}: was taken")) };
         let message = error.message();
         let is_sentence = message.len() < 600 && !message.chars().any(char::is_control);
@@ -161,7 +161,7 @@ fn archives_that_hold_more_than_plain_files_are_refused_by_entry_and_reason() {
         ("twice", vec![file("m", &model), file("m", &model)], &["entry `m` is in the archive twice"]),
         ("twice in two spellings", vec![file("m", &model), file("././m", &model)], &["entry `m` is in the archive twice"]),
         ("hidden twice", vec![file(".m", b""), file(".m", b""), file("m", &model)], &["entry `.m` is in the archive twice"]),
-        ("several models", vec![file("a", &model), file("b", b"PK\x03\x04")], &["several models (`a`, `b`)", "own path"]),
+        ("several models", vec![file("a", &model), file("b", b"PK\x03\x04mx-mod-symbol.json")], &["several models (`a`, `b`)", "own path"]),
         ("only directories", vec![typed(b"a/", b'5', b""), typed(b"a/b/", b'5', b"")], &["the archive holds no file"]),
         ("only hidden files", vec![file("._m", &model), file("a/.b", &model)], &["the archive holds no file"]),
         (

@@ -210,6 +210,21 @@ fn pickles_that_grow_are_refused_in_time() {
     let booster = b"cxgboost.core\nBooster\n)\x81}(X\x06\x00\x00\x00handleC\x00X\x0d\x00\x00\x00feature_names](";
     let names = [booster.as_slice(), &b"h\x00".repeat(1_000_000), b"eub"].concat();
     assert!(!refused(&wrap(&[text.as_slice(), &names].concat())).is_empty());
+    // A class with a name of a megabyte, as escaped and as plain text, mentioned a thousand times.
+    let name = [b"XGB".as_slice(), &[b'a'; 1 << 20]].concat();
+    let escaped = [b"V".as_slice(), &name, b"\n"].concat();
+    let plain = [b"\x8d".as_slice(), &(name.len() as u64).to_le_bytes(), &name].concat();
+    let line = [b"cxgboost.sklearn\n".as_slice(), &name, b"\n"].concat();
+    let mention = b"h\x00h\x01\x930".repeat(1_000);
+    for inside in [&escaped, &plain].map(|name| [b"\x8c\x0fxgboost.sklearnq\x000", name.as_slice(), b"q\x010", &mention].concat()) {
+        let message = refused(&wrap(&inside));
+        assert!(message.contains("names `xgboost.sklearn.XGBaaa") && message.len() < 1_000, "{message}");
+    }
+    assert!(refused(&wrap(&line)).len() < 1_000);
+    // Escapes stand for no known name, and a known one may be mentioned as often as there are steps.
+    assert!(refused(&wrap(b"\x8c\x0cxgboost.coreV\\u0042ooster\n\x93")).contains("names `xgboost.core.\\\\u0042ooster`"));
+    let known = [b"\x8c\x0cxgboost.coreq\x000\x8c\x07Boosterq\x010".as_slice(), &b"h\x00h\x01\x930".repeat(800_000), b"N"].concat();
+    assert!(refused(&wrap(&known)).contains("holds nothing"));
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
@@ -285,6 +300,69 @@ fn several_models_in_one_archive_answer_as_one() {
     // Unlike ones are refused, by the file's name.
     let message = refused(&archive(&[("first", read("v1_7_6-softmax.bin")), ("second", read("v1_7_6-logistic.bin"))]));
     assert!(message.contains("`second`") && message.contains("multi:softmax"), "{message}");
-    let message = refused(&archive(&[("first", read("v1_7_6-softmax.bin")), ("second", b"\x80\x02cposix\nsystem\n.".to_vec())]));
+    let hostile = b"\x80\x02cxgboost.core\nBooster\ncposix\nsystem\n.".to_vec();
+    let message = refused(&archive(&[("first", read("v1_7_6-softmax.bin")), ("second", hostile)]));
     assert!(message.contains("`second`") && message.contains("`posix.system`"), "{message}");
+}
+
+#[test]
+fn many_models_in_one_archive_are_added_up_one_by_one_and_counted() {
+    let read = |name: &str| std::fs::read(folder().join(name)).unwrap();
+    let together = |name: &str, count: usize| {
+        let names: Vec<String> = (0..count).map(|member| format!("model-{member:03}")).collect();
+        archive(&names.iter().map(|member| (member.as_str(), read(name))).collect::<Vec<_>>())
+    };
+    // The sum of many is as exact as the order of `f32` additions makes it, not a mean of means.
+    let alone = loaded(&prepare(&read("v1_7_6-logistic.bin")).unwrap());
+    let seven = loaded(&prepare(&together("v1_7_6-logistic.bin", 7)).unwrap());
+    let input = [Tensor::new(4, (0..40).map(|at| (at * 37 % 17) as f32 - 8.0).collect()).unwrap().into()];
+    let answer = |model: &dyn Model| model.predict(&input).unwrap().scores.f32s().unwrap().values().to_vec();
+    let mean = |one: &f32| std::iter::repeat_n(*one, 6).fold(*one, |sum, one| sum + one) / 7.0;
+    assert_eq!(answer(seven.as_ref()), answer(alone.as_ref()).iter().map(mean).collect::<Vec<_>>());
+    // What a row spreads into on the way holds every vote, and one member's margins where there are none.
+    let spread = |name: &str, count: usize| loaded(&prepare(&together(name, count)).unwrap()).schema().spread;
+    assert_eq!(spread("v1_7_6-softmax.bin", 20), 20);
+    assert_eq!(spread("v1_7_6-softprob.bin", 20), spread("v1_7_6-softprob.bin", 2));
+    let message = refused(&together("v1_7_6-one_leaf.bin", 257));
+    assert!(message.contains("257 models") && message.contains("256"), "{message}");
+}
+
+#[test]
+fn what_lies_beside_a_model_is_not_taken_for_one() {
+    let model = std::fs::read(folder().join("v1_7_6-logistic.bin")).unwrap();
+    let pickle =
+        b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00\x8c\x1bsklearn.preprocessing._data\x8c\x0eStandardScaler\x93)\x81.".to_vec();
+    let arrays = [b"PK\x03\x04\x14\0\0\0\0\0".as_slice(), &[0; 20], b"arr_0.npy"].concat();
+    let template = b"{# the page that shows answers #}".to_vec();
+    let beside = [("preprocessor.pkl", pickle.clone()), ("data.npz", arrays.clone()), ("page.j2", template)];
+    for (name, bytes) in beside.clone() {
+        let taken = prepare(&archive(&[("xgboost-model", model.clone()), (name, bytes)])).unwrap();
+        assert_eq!(taken.bytes, prepare(&model).unwrap().bytes, "{name}");
+    }
+    assert!(prepare(&archive(&[beside.as_slice(), &[("xgboost-model", model.clone())]].concat())).is_ok());
+    // Alone such a file is told what is wrong with it, and two models stay two.
+    assert!(refused(&archive(&[("preprocessor.pkl", pickle)])).contains("names `sklearn.preprocessing._data.StandardScaler`"));
+    assert!(refused(&archive(&[("data.npz", arrays)])).contains("ZIP"));
+    let trees = std::fs::read(folder().join("../lightgbm/v4_7_0-binary.txt")).unwrap();
+    assert!(refused(&archive(&[("a", model.clone()), ("b", trees)])).contains("several models"));
+    // A pickle that names a Booster is meant as a model, also where it is cut.
+    let booster = std::fs::read(folder().join("v1_7_6-logistic.p4.pkl")).unwrap();
+    let cut = booster[..booster.len() / 2].to_vec();
+    assert!(refused(&archive(&[("a", model), ("b", cut)])).contains("`b`"));
+}
+
+#[test]
+fn names_of_columns_take_no_more_than_the_pickle_that_holds_them() {
+    let model = std::fs::read(folder().join("v0_90-logistic.bin")).unwrap();
+    let pickle = |names: &[u8]| {
+        let handle = [b"X\x06\x00\x00\x00handleB".as_slice(), &(model.len() as u32).to_le_bytes(), &model].concat();
+        [b"\x80\x03cxgboost.core\nBooster\n)\x81}(", handle.as_slice(), b"X\x0d\x00\x00\x00feature_names](", names, b"eub."].concat()
+    };
+    let features = prepare(&model).unwrap().summary.features;
+    let word = |word: &str| [b"X".as_slice(), &(word.len() as u32).to_le_bytes(), word.as_bytes()].concat();
+    let named: Vec<u8> = (0..features).flat_map(|column| word(&format!("column {column}"))).collect();
+    assert_eq!(prepare(&pickle(&named)).unwrap().summary.names.len(), features);
+    // One long text that stands for every column.
+    let same = [word(&"a".repeat(model.len())), b"q\x00".to_vec(), b"h\x00".repeat(features - 1)].concat();
+    assert_eq!(prepare(&pickle(&same)).unwrap().summary.names.len(), 0);
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::names::shown;
+use crate::runtime::trees::wide::FEATURES_MAX;
 
 /// What the lines before the trees say.
 #[derive(Debug, Default)]
@@ -64,9 +65,9 @@ pub(super) struct Document<'a> {
     /// The first byte not yet read, and its line from 1.
     at: usize,
     line: usize,
-    /// Where the first tree begins.
-    first: usize,
     trees: usize,
+    /// Where the next tree begins, by the sizes that the head gives.
+    expected: usize,
 }
 
 /// A `key=value` line.
@@ -117,7 +118,7 @@ impl<'a> Document<'a> {
     /// Naming the line.
     pub(super) fn open(bytes: &'a [u8]) -> Result<(Head, Self)> {
         let skipped = bytes.len() - bytes.trim_ascii_start().len();
-        let mut document = Self { bytes, at: skipped, line: 1, first: 0, trees: 0 };
+        let mut document = Self { bytes, at: skipped, line: 1, trees: 0, expected: 0 };
         let (mut head, mut groups, mut features) = (Head::default(), None, None);
         let mut trees_each: Option<usize> = None;
         let mut names: Option<Field<'_>> = None;
@@ -153,13 +154,18 @@ impl<'a> Document<'a> {
             return Err(Error::invalid(format!("the model has {} classes but {each} trees an iteration", head.groups)));
         }
         let (names, infos) = (names.ok_or_else(|| absent("feature_names"))?, infos.ok_or_else(|| absent("feature_infos"))?);
-        head.names = names.value.split_ascii_whitespace().map(Box::from).collect();
-        for (field, count) in [(names, head.names.len()), (infos, infos.value.split_ascii_whitespace().count())] {
+        if head.features > FEATURES_MAX {
+            return Err(Error::invalid(format!("the model has {} features; at most {FEATURES_MAX} can be served", head.features)));
+        }
+        // Counted before they are kept: a name takes many times its bytes in the file.
+        for field in [names, infos] {
+            let count = field.value.split_ascii_whitespace().count();
             if count != head.features {
                 return Err(field.refuse(format_args!("is of {count} features where the model has {}", head.features)));
             }
         }
-        document.first = document.at;
+        head.names = names.value.split_ascii_whitespace().map(Box::from).collect();
+        document.expected = document.at;
         Ok((head, document))
     }
 
@@ -190,13 +196,13 @@ impl<'a> Document<'a> {
             }
         };
         if let Some(sizes) = &head.sizes {
-            let expected = sizes.iter().take(self.trees).fold(self.first, |at, &size| at.saturating_add(size));
-            if before != expected || (is_tail(text) && self.trees != sizes.len()) {
+            if before != self.expected || (is_tail(text) && self.trees != sizes.len()) {
                 return Err(Error::invalid(format!(
                     "tree {} ends on line {number}, not where the head's `tree_sizes` says; the file was cut or changed",
                     self.trees.saturating_sub(1)
                 )));
             }
+            self.expected = self.expected.saturating_add(sizes.get(self.trees).copied().unwrap_or_default());
         }
         if is_tail(text) {
             self.tail(text)?;

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use self::document::{Document, RawTree};
 use self::objective::Objective;
 use super::prepared::{Reader, Writer};
-use super::trees::wide::{Builder, Ensemble, FEATURES_MAX, Linear, Missing, Split, TreeNode};
+use super::trees::affordable;
+use super::trees::wide::{Builder, Ensemble, Linear, Missing, Split, TreeNode};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f64s};
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Block, Tensor, ValueKind};
@@ -55,9 +56,6 @@ fn recognises(bytes: &[u8]) -> bool {
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let (file, mut document) = Document::open(bytes)?;
     let (features, groups) = (file.features, file.groups);
-    if features > FEATURES_MAX {
-        return Err(Error::invalid(format!("the model has {features} features; at most {FEATURES_MAX} can be served")));
-    }
     if groups == 0 || groups > OUTPUTS_MAX {
         return Err(Error::invalid(format!("the model has {groups} outputs; 1 to {OUTPUTS_MAX} can be served")));
     }
@@ -66,8 +64,9 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let mut count = 0;
     while let Some(tree) = document.tree(&file)? {
         let nodes = 2 * tree.leaves - 1;
+        let mut words = tree.set_words.len();
         builder
-            .tree(count % groups, nodes, |number| node(&tree, number as usize))
+            .tree(count % groups, nodes, |number| node(&tree, number as usize, &mut words))
             .map_err(|error| error.within(format_args!("tree {count}")))?;
         count += 1;
     }
@@ -102,7 +101,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
 }
 
 /// Node `number` of a tree: its inner nodes first, then its leaves.
-fn node(tree: &RawTree, number: usize) -> Result<TreeNode<'_>> {
+fn node<'a>(tree: &'a RawTree, number: usize, words: &mut usize) -> Result<TreeNode<'a>> {
     let outside = || Error::invalid(format!("node {number} is outside its lists"));
     let inner = tree.leaves - 1;
     let Some(leaf) = number.checked_sub(inner) else {
@@ -115,7 +114,7 @@ fn node(tree: &RawTree, number: usize) -> Result<TreeNode<'_>> {
         let (left, right) = (child(at(&tree.left)?)?, child(at(&tree.right)?)?);
         let feature = tree.features.get(number).copied().ok_or_else(outside)?;
         let cover = tree.inner_counts.get(number).copied();
-        return Ok(TreeNode::Split { feature, split: split(tree, number)?, left, right, cover });
+        return Ok(TreeNode::Split { feature, split: split(tree, number, words)?, left, right, cover });
     };
     let value = tree.leaf_values.get(leaf).copied().ok_or_else(outside)?;
     let linear = tree.linear.as_ref().map(|linear| {
@@ -132,7 +131,9 @@ fn node(tree: &RawTree, number: usize) -> Result<TreeNode<'_>> {
     Ok(TreeNode::Leaf { value, linear: linear.transpose()?, cover })
 }
 
-fn split(tree: &RawTree, number: usize) -> Result<Split<'_>> {
+/// How node `number` decides. Each categorical node has a set of its own; `left` is how many of the tree's words are not
+/// yet in one, for if nodes could share a set, a short file could ask for the square of its length.
+fn split<'a>(tree: &'a RawTree, number: usize, left: &mut usize) -> Result<Split<'a>> {
     let outside = || Error::invalid(format!("node {number} is outside its lists"));
     let threshold = tree.thresholds.get(number).copied().ok_or_else(outside)?;
     let decision = tree.decisions.get(number).copied().ok_or_else(outside)?;
@@ -148,9 +149,10 @@ fn split(tree: &RawTree, number: usize) -> Result<Split<'_>> {
     // At a categorical split the threshold is the number of its set.
     let set = format!("{threshold}").parse::<usize>().ok();
     let words = set.and_then(|set| tree.set_words.get(*tree.set_starts.get(set)?..*tree.set_starts.get(set.checked_add(1)?)?));
-    words
-        .map(Split::Among)
-        .ok_or_else(|| Error::invalid(format!("node {number} asks for category set {threshold}, which the tree has not")))
+    let words = words.ok_or_else(|| Error::invalid(format!("node {number} asks for category set {threshold}, which the tree has not")))?;
+    let shared = || Error::invalid(format!("node {number} asks for category set {threshold}, which other nodes have; each has its own"));
+    *left = left.checked_sub(words.len()).ok_or_else(shared)?;
+    Ok(Split::Among(words))
 }
 
 fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
@@ -168,6 +170,7 @@ impl LightGbm {
     }
 
     fn sums(&self, input: &Tensor<f64>) -> Result<Vec<f64>> {
+        affordable(input.rows(), self.cost(input.rows()))?;
         let mut sums = vec![0.0; input.rows() * self.groups];
         self.trees.add_to(input, &mut sums)?;
         Ok(sums)
@@ -207,6 +210,6 @@ impl Model for LightGbm {
 
     fn cost(&self, rows: usize) -> u64 {
         // About 1.5 ns a level for one row, less for many.
-        self.trees.levels() * 3 / 2 * rows as u64
+        (self.trees.levels() * 3 / 2).saturating_mul(rows as u64)
     }
 }

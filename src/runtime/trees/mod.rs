@@ -20,6 +20,21 @@ use super::prepared::{Reader, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::tensor::Tensor;
 
+/// The most nanoseconds that the rows of one request may take by a model's own estimate: a minute, which is as long as
+/// SageMaker waits for an answer.
+const NANOS_MAX: u64 = 60_000_000_000;
+
+/// Whether `rows` rows, which take about `nanos` nanoseconds, are few enough for one request.
+///
+/// # Errors
+/// [`Kind::TooLarge`] when they are not.
+pub fn affordable(rows: usize, nanos: u64) -> Result<()> {
+    if nanos > NANOS_MAX {
+        return Err(Error::new(Kind::TooLarge, format!("{rows} rows are too much work for this model; send fewer rows at once")));
+    }
+    Ok(())
+}
+
 /// One node, 16 bytes. A leaf points at itself with no step, so a walk may go on past it.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
@@ -115,9 +130,9 @@ impl Ensemble {
         if trees.iter().any(|tree| tree.root as usize >= count || tree.group as usize >= groups || tree.depth as usize >= count) {
             return broken("a tree points outside");
         }
-        // A vector leaf adds a number to every output.
-        let each = if vector { groups as u64 / 8 } else { 0 };
-        let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1 + each).sum();
+        // A vector leaf is added number by number.
+        let leaf = if vector { groups as u64 } else { 1 };
+        let levels = trees.iter().map(|tree| u64::from(tree.depth) + leaf).sum();
         Ok(Self { features, groups, nodes, trees, categories, leaves, levels, shared })
     }
 
@@ -144,7 +159,7 @@ impl Ensemble {
         self.nodes.len()
     }
 
-    /// Levels visited for one row: the measure of its cost.
+    /// Levels visited and numbers added for one row: the measure of its cost.
     pub fn levels(&self) -> u64 {
         self.levels
     }
@@ -187,8 +202,8 @@ impl Ensemble {
     /// (features + 1)` numbers.
     ///
     /// # Errors
-    /// [`Kind::Validation`] when the file did not say how training rows were shared among branches. As
-    /// [`Ensemble::add_to`] for shapes.
+    /// [`Kind::Validation`] when the file did not say how training rows were shared among branches; [`Kind::TooLarge`] when
+    /// it is too much work. As [`Ensemble::add_to`] for shapes.
     pub fn explain_to(&self, input: &Tensor, out: &mut [f64]) -> Result<()> {
         if !self.shared {
             return Err(Error::invalid("the model file does not hold the cover of its nodes, so its answers cannot be explained"));
@@ -196,15 +211,14 @@ impl Ensemble {
         if input.columns() != self.features {
             return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
         }
-        let mut roots = Vec::with_capacity(self.trees.len());
-        for tree in &self.trees {
-            let root = Root { node: tree.root, depth: tree.depth, group: tree.group };
-            match self.leaves.as_slice() {
-                [] => roots.push(root),
-                _ => roots.extend((0..self.groups).filter_map(|group| Some(Root { group: u32::try_from(group).ok()?, ..root }))),
-            }
-        }
-        shap::add(self, &roots, input.values(), self.features, self.groups, out)
+        // A tree with vector leaves is one for each output.
+        let outputs = if self.leaves.is_empty() { 1 } else { self.groups };
+        let ends = self.trees.iter().skip(1).map(|tree| tree.root).chain([u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)]);
+        let roots = self.trees.iter().zip(ends).flat_map(|(tree, end)| {
+            let root = Root { node: tree.root, depth: tree.depth, group: tree.group, nodes: end.saturating_sub(tree.root) };
+            (0..outputs).map(move |output| Root { group: root.group + u32::try_from(output).unwrap_or_default(), ..root })
+        });
+        shap::add(self, roots, input.values(), self.features, self.groups, out)
     }
 }
 

@@ -11,7 +11,8 @@
 //! Knows no format: [`Explain`] is what a tree must tell. Next: `mod.rs`, whose ensemble implements it.
 #![expect(clippy::indexing_slicing, clippy::needless_range_loop, reason = "arrays of a fixed size indexed by their own lane counter")]
 
-use crate::error::{Error, Result};
+use super::affordable;
+use crate::error::{Error, Kind, Result};
 
 /// Rows that go together.
 const LANES: usize = 8;
@@ -60,22 +61,48 @@ pub struct Root {
     pub depth: u32,
     /// The output it adds to.
     pub group: u32,
+    /// How many nodes it has.
+    pub nodes: u32,
+}
+
+impl Root {
+    /// How many points integrate its paths.
+    fn points(&self, features: usize) -> usize {
+        (self.depth as usize).min(features).div_ceil(2).clamp(1, POINTS_MAX)
+    }
+
+    /// About how many nanoseconds it takes for `blocks` times [`LANES`] rows: at each node every point for every row, and
+    /// a look up the path for the column's edge before.
+    fn cost(&self, features: usize, blocks: u64) -> u64 {
+        let node = LANES * self.points(features) + self.depth as usize;
+        u64::from(self.nodes).saturating_mul(node as u64).saturating_mul(blocks)
+    }
 }
 
 /// Adds the contributions of `roots` to `out`: for each row of `rows` (whole rows of `features` values), for each of
 /// `groups` outputs, `features + 1` numbers, the last being what the trees answer on average (the bias).
 ///
 /// # Errors
-/// When the shapes do not fit each other: a mistake of the caller in this crate.
-pub fn add<T: Explain>(trees: &T, roots: &[Root], rows: &[T::Value], features: usize, groups: usize, out: &mut [f64]) -> Result<()> {
+/// [`Kind::TooLarge`] when that is too much work for one request. When the shapes do not fit each other: a mistake of the
+/// caller in this crate.
+pub fn add<T: Explain>(
+    trees: &T,
+    roots: impl IntoIterator<Item = Root> + Clone,
+    rows: &[T::Value],
+    features: usize,
+    groups: usize,
+    out: &mut [f64],
+) -> Result<()> {
     let width = groups * (features + 1);
     if features == 0 || rows.len() % features != 0 || out.len() != rows.len() / features * width {
-        return Err(Error::new(crate::error::Kind::Internal, "contributions were asked for with a matrix of another shape"));
+        return Err(Error::new(Kind::Internal, "contributions were asked for with a matrix of another shape"));
     }
+    let (count, blocks) = (rows.len() / features, (rows.len() / features).div_ceil(LANES) as u64);
+    affordable(count, roots.clone().into_iter().map(|root| root.cost(features, blocks)).fold(0, u64::saturating_add))?;
     let mut rules: Vec<Option<Rule>> = Vec::new();
     let mut scratch = Scratch::default();
     for root in roots {
-        let points = (root.depth as usize).min(features).div_ceil(2).clamp(1, POINTS_MAX);
+        let points = root.points(features);
         if rules.len() <= points {
             rules.resize_with(points + 1, || None);
         }
@@ -84,11 +111,11 @@ pub fn add<T: Explain>(trees: &T, roots: &[Root], rows: &[T::Value], features: u
             let mut block = Block { rows, features, out, width, start: root.group as usize * (features + 1) };
             // The usual depths get loops of a known length.
             match points {
-                1 => tree::<T, 1>(trees, *root, rule, &mut scratch, &mut block)?,
-                2 => tree::<T, 2>(trees, *root, rule, &mut scratch, &mut block)?,
-                3 => tree::<T, 3>(trees, *root, rule, &mut scratch, &mut block)?,
-                4 => tree::<T, 4>(trees, *root, rule, &mut scratch, &mut block)?,
-                _ => tree::<T, 0>(trees, *root, rule, &mut scratch, &mut block)?,
+                1 => tree::<T, 1>(trees, root, rule, &mut scratch, &mut block)?,
+                2 => tree::<T, 2>(trees, root, rule, &mut scratch, &mut block)?,
+                3 => tree::<T, 3>(trees, root, rule, &mut scratch, &mut block)?,
+                4 => tree::<T, 4>(trees, root, rule, &mut scratch, &mut block)?,
+                _ => tree::<T, 0>(trees, root, rule, &mut scratch, &mut block)?,
             }
         }
     }
@@ -254,7 +281,7 @@ fn tree<T: Explain, const POINTS: usize>(
 }
 
 fn damaged() -> Error {
-    Error::new(crate::error::Kind::Internal, "a tree ensemble is damaged: a tree is no tree; run `rookery verify` on the database")
+    Error::new(Kind::Internal, "a tree ensemble is damaged: a tree is no tree; run `rookery verify` on the database")
 }
 
 /// Goes over the edge to `node`: what the products become.
@@ -377,7 +404,7 @@ mod tests {
             // Eleven rows: a whole block and a part of one.
             let rows: Vec<f32> = (0..11 * u64::from(features)).map(|at| unit(at + 77) as f32).collect();
             let mut found = vec![0.0; 11 * width];
-            add(&tree, &[Root { node: 0, depth, group: 0 }], &rows, features as usize, 1, &mut found).unwrap();
+            add(&tree, [Root { node: 0, depth, group: 0, nodes: 1 }], &rows, features as usize, 1, &mut found).unwrap();
             let factorial = |n: u32| (1..=n).map(f64::from).product::<f64>();
             for (row, found) in rows.chunks(features as usize).zip(found.chunks(width)) {
                 assert!((found[width - 1] - expected(&tree, 0, row, 0)).abs() < 1e-12);
@@ -420,7 +447,7 @@ mod tests {
         for depth in [10, 128, 500, 3000] {
             let tree = Chain(depth);
             let mut found = vec![0.0; depth as usize + 1];
-            add(&tree, &[Root { node: 0, depth, group: 0 }], &vec![1.0; depth as usize], depth as usize, 1, &mut found).unwrap();
+            add(&tree, [Root { node: 0, depth, group: 0, nodes: 1 }], &vec![1.0; depth as usize], depth as usize, 1, &mut found).unwrap();
             let average = 0.99f64.powi(depth as i32);
             for value in &found[..depth as usize] {
                 let wanted = (1.0 - average) / f64::from(depth);

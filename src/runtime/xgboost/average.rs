@@ -9,6 +9,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use super::super::prepared::{Reader, Writer};
+use super::super::trees::affordable;
 use super::super::{Format, Model, Output, Prepared, Schema, Summary};
 use crate::artifact::Member;
 use crate::error::{Error, Kind, Result};
@@ -22,6 +23,9 @@ pub(in super::super) const FORMAT: Format = Format {
     prepare: |_| Err(Error::invalid("an ensemble is made of several files")),
     load,
 };
+
+/// The most members. k-fold training leaves one for each fold and repetition, tens at most; each of them answers every row.
+const MEMBERS_MAX: usize = 256;
 
 /// What the prepared form says before its members, each an array of bytes.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +46,12 @@ struct Average {
 /// # Errors
 /// [`Kind::Validation`] naming the file that cannot be read, or that does not fit the first.
 pub(in super::super) fn prepare(files: &[&Member]) -> Result<Prepared> {
+    if files.len() > MEMBERS_MAX {
+        return Err(Error::invalid(format!(
+            "the archive holds {} models; at most {MEMBERS_MAX} can answer together, upload others under their own paths",
+            files.len()
+        )));
+    }
     let mut files = files.to_vec();
     files.sort_by(|a, b| a.name.cmp(&b.name));
     let objective = |summary: &Summary| summary.kind.split_once(' ').map_or_else(String::new, |(_, objective)| objective.to_owned());
@@ -99,7 +109,12 @@ fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
 impl Average {
     fn new(members: Vec<Box<dyn Model>>, vote: bool) -> Result<Self> {
         let first = members.first().ok_or_else(|| Error::new(Kind::Internal, "an ensemble without a model"))?;
-        Ok(Self { schema: first.schema().clone(), vote, members })
+        let mut schema = first.schema().clone();
+        if vote {
+            // All votes for a row are held until they are counted.
+            schema.spread = schema.spread.max(schema.outputs.saturating_mul(members.len()));
+        }
+        Ok(Self { schema, vote, members })
     }
 }
 
@@ -133,26 +148,28 @@ impl Model for Average {
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "members and classes are far below 2^24")]
     fn predict(&self, input: &[Block]) -> Result<Output> {
         let wrong = || Error::new(Kind::Internal, "members of an ensemble answer otherwise than they said");
-        let answers = self.members.iter().map(|member| member.predict(input)).collect::<Result<Vec<_>>>()?;
-        let (first, others) = answers.split_first().ok_or_else(wrong)?;
-        let mut scores = first.scores.f32s().ok_or_else(wrong)?.clone();
-        let others = others.iter().map(|other| other.scores.f32s().map(Tensor::values)).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
-        if others.iter().any(|other| other.len() != scores.values().len()) {
-            return Err(wrong());
+        let rows = input.first().map_or(0, Block::rows);
+        affordable(rows, self.cost(rows))?;
+        let (one, others) = self.members.split_first().ok_or_else(wrong)?;
+        let first = one.predict(input)?;
+        let Block::F32(mut scores) = first.scores else { return Err(wrong()) };
+        let (cells, count) = (scores.values().len(), self.members.len());
+        let mut votes = vec![0.0; if self.vote { cells * count } else { 0 }];
+        votes.iter_mut().step_by(count).zip(scores.values()).for_each(|(vote, value)| *vote = *value);
+        // Each member's answer is let go before the next one is made.
+        for (index, member) in (1..).zip(others) {
+            let answer = member.predict(input)?;
+            let values = answer.scores.f32s().map(Tensor::values).filter(|values| values.len() == cells).ok_or_else(wrong)?;
+            if self.vote {
+                votes.iter_mut().skip(index).step_by(count).zip(values).for_each(|(vote, value)| *vote = *value);
+            } else {
+                scores.values_mut().iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
         }
         if self.vote {
-            let mut votes = Vec::with_capacity(answers.len());
-            for (at, score) in scores.values_mut().iter_mut().enumerate() {
-                votes.clear();
-                votes.push(*score);
-                votes.extend(others.iter().filter_map(|other| other.get(at)));
-                *score = mode(&mut votes);
-            }
+            scores.values_mut().iter_mut().zip(votes.chunks_exact_mut(count)).for_each(|(score, votes)| *score = mode(votes));
         } else {
-            for other in &others {
-                scores.values_mut().iter_mut().zip(*other).for_each(|(sum, value)| *sum += value);
-            }
-            scores.values_mut().iter_mut().for_each(|sum| *sum /= answers.len() as f32);
+            scores.values_mut().iter_mut().for_each(|sum| *sum /= count as f32);
         }
         let label = |row: &[f32]| match row {
             // Classes voted for are whole and far below 2^24.
@@ -178,7 +195,7 @@ impl Model for Average {
     }
 
     fn cost(&self, rows: usize) -> u64 {
-        self.members.iter().map(|member| member.cost(rows)).sum()
+        self.members.iter().map(|member| member.cost(rows)).fold(0, u64::saturating_add)
     }
 }
 

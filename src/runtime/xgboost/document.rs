@@ -245,8 +245,8 @@ fn read_learner<'a, P: Pull<'a>>(document: &mut P) -> Result<Learner> {
             }
             document.skip()
         }),
-        "feature_names" => document.array(|document, index| {
-            if index >= NAMES_MAX {
+        "feature_names" => document.array(|document, _| {
+            if learner.names.len() >= NAMES_MAX {
                 return Err(document.fail(format_args!("the model names more than {NAMES_MAX} features")));
             }
             learner.names.push(document.string()?.into());
@@ -366,9 +366,10 @@ fn read_tree<'a, P: Pull<'a>>(document: &mut P, index: usize) -> Result<RawTree>
         }
         Ok(())
     })?;
-    // Refused here: a list of empty trees would take a hundred times its bytes before anything else is looked at.
-    if tree.left.is_empty() {
-        return Err(document.fail(format_args!("tree {index}: it has no node")));
+    // Refused here, before the next tree is read: a list of trees that are hardly written, or not to the end, would take
+    // many times its bytes. One whose arrays are all there takes a few times its own.
+    if let Err(why) = tree.check() {
+        return Err(document.fail(format_args!("tree {index}: {why}")));
     }
     if tree.vector_width > 1 {
         tree.leaf_rows = leaf_weights.as_ref().is_some_and(|weights| !weights.is_empty());
@@ -438,12 +439,20 @@ impl Trees {
 
 impl RawTree {
     /// Nodes.
-    pub(super) fn len(&self) -> Result<usize> {
-        let count = self.left.len();
-        if [self.right.len(), self.features.len(), self.conditions.len(), self.default_left.len()].iter().any(|&other| other != count) {
-            return Err(Error::invalid("a tree's arrays differ in length"));
+    pub(super) fn len(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Whether its arrays can belong together.
+    fn check(&self) -> std::result::Result<(), &'static str> {
+        let count = self.len();
+        if count == 0 {
+            return Err("it has no node");
         }
-        Ok(count)
+        if [self.right.len(), self.features.len(), self.conditions.len(), self.default_left.len()].iter().any(|&other| other != count) {
+            return Err("a tree's arrays differ in length");
+        }
+        Ok(())
     }
 
     /// Vector leaves times the dart weight.
@@ -454,8 +463,10 @@ impl RawTree {
         Ok(self.vectors.iter().map(|value| if weight == 1.0 { *value } else { value * weight }).collect())
     }
 
-    /// The categories that go right at node `number`, when it splits on categories.
-    pub(super) fn categories_of(&self, number: usize) -> Result<Option<&[i32]>> {
+    /// The categories that go right at node `number`, when it splits on categories. The library writes the nodes' sets one
+    /// behind the other; `left` is how many of the tree's categories are not yet in one, for if sets could overlap, a short
+    /// file could ask for the square of its length.
+    pub(super) fn categories_of(&self, number: usize, left: &mut usize) -> Result<Option<&[i32]>> {
         if self.split_type.get(number).copied().unwrap_or_default() != 1 {
             return Ok(None);
         }
@@ -466,6 +477,10 @@ impl RawTree {
         let whole = |values: &[i32]| values.get(at).and_then(|&value| usize::try_from(value).ok());
         let start = whole(&self.category_starts).ok_or_else(bad)?;
         let size = whole(&self.category_sizes).ok_or_else(bad)?;
-        self.categories.get(start..start.checked_add(size).ok_or_else(bad)?).map(Some).ok_or_else(bad)
+        let set = self.categories.get(start..start.checked_add(size).ok_or_else(bad)?).ok_or_else(bad)?;
+        let shared =
+            || Error::invalid(format!("node {number} splits on categories that other nodes have; each node's stand by themselves"));
+        *left = left.checked_sub(size).ok_or_else(shared)?;
+        Ok(Some(set))
     }
 }

@@ -19,7 +19,7 @@ use self::document::{Booster, Document, Learner as Found, RawTree, read_model_fi
 use self::objective::Objective;
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
-use super::trees::{Builder, Ensemble, Split, TreeNode};
+use super::trees::{Builder, Ensemble, Split, TreeNode, affordable};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::codec::pull::Json;
 use crate::codec::ubjson::Ubjson;
@@ -65,6 +65,17 @@ enum Learner {
 
 fn recognises(bytes: &[u8]) -> bool {
     is_document(bytes) || legacy::recognises(bytes) || pickle::recognises(bytes)
+}
+
+/// Whether bytes that begin like this format say nowhere what all of its files say: a pickle of another library, which a
+/// pickle's first bytes do not tell, or text that begins like UBJSON.
+pub(super) fn is_foreign(bytes: &[u8]) -> bool {
+    let start = bytes.trim_ascii_start();
+    match start.first() {
+        _ if legacy::recognises(bytes) => false,
+        Some(b'{') => !start.get(..4096).unwrap_or(start).windows(7).any(|word| word == b"learner"),
+        _ => !pickle::names_booster(bytes),
+    }
 }
 
 fn is_document(bytes: &[u8]) -> bool {
@@ -147,12 +158,21 @@ fn ensemble(trees: &document::Trees, features: usize, groups: usize) -> Result<E
         let group = trees.group(index)?;
         let scaled = tree.scaled_vectors(groups, weight)?;
         let cover = |number: u32| tree.covers.get(number as usize).copied().unwrap_or(f32::NAN);
-        builder.tree_with_covers(group, tree.len()?, |number| node(tree, number as usize, weight, &scaled, groups), cover)?;
+        let mut categories = tree.categories.len();
+        let node = |number: u32| node(tree, number as usize, weight, &scaled, groups, &mut categories);
+        builder.tree_with_covers(group, tree.len(), node, cover)?;
     }
     builder.finish()
 }
 
-fn node<'a>(tree: &'a RawTree, number: usize, weight: f32, vectors: &'a [f32], groups: usize) -> Result<TreeNode<'a>> {
+fn node<'a>(
+    tree: &'a RawTree,
+    number: usize,
+    weight: f32,
+    vectors: &'a [f32],
+    groups: usize,
+    categories: &mut usize,
+) -> Result<TreeNode<'a>> {
     let short = || Error::invalid(format!("node {number} is outside its arrays"));
     let at = |values: &[i32]| values.get(number).copied().ok_or_else(short);
     let (left, right) = (at(&tree.left)?, at(&tree.right)?);
@@ -173,7 +193,7 @@ fn node<'a>(tree: &'a RawTree, number: usize, weight: f32, vectors: &'a [f32], g
     let child = |child: i32| u32::try_from(child).map_err(|_| Error::invalid(format!("node {number} has child {child}")));
     let feature = at(&tree.features)?;
     let feature = u32::try_from(feature).map_err(|_| Error::invalid(format!("node {number} splits on feature {feature}")))?;
-    let split = match tree.categories_of(number)? {
+    let split = match tree.categories_of(number, categories)? {
         Some(categories) => Split::Among(categories),
         None => Split::Below(condition),
     };
@@ -203,6 +223,7 @@ impl XgBoost {
     }
 
     fn margins(&self, input: &Tensor) -> Result<Vec<f32>> {
+        affordable(input.rows(), self.cost(input.rows()))?;
         let mut out = Vec::with_capacity(input.rows() * self.groups);
         for _ in 0..input.rows() {
             out.extend_from_slice(&self.base);
@@ -314,6 +335,6 @@ impl Model for XgBoost {
             Learner::Trees(trees) => trees.levels() * 3 / 2,
             Learner::Linear(weights) => weights.len() as u64,
         };
-        row * rows as u64
+        row.saturating_mul(rows as u64)
     }
 }

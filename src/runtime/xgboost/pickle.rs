@@ -3,20 +3,18 @@
 //! A pickle is a program. This reader knows the opcodes that describe data, and turns "call this" into a value for the
 //! few names a Booster's pickle holds; every other name and opcode is refused by its name. All values lie in one list
 //! and refer to each other by place, so nothing here recurses, and the number of steps bounds all that is kept. Texts
-//! stay where they are in the input until the one that holds the model is decoded. Next: `pickle/machine.rs`, the opcodes.
+//! stay where they are in the input until the one that holds the model is decoded. Next: `pickle/machine.rs`, the opcodes;
+//! `pickle/globals.rs`, the names.
 
+mod globals;
 mod machine;
+mod values;
 
-use self::machine::{Place, Value, Values};
+use self::globals::TAKES;
+use self::values::{Place, Value, Values};
 use super::document::{Best, Learner};
 use super::read_learner;
 use crate::error::{Error, Result};
-use crate::names::shown;
-
-/// The classes that are boosters, and those that hold one.
-const BOOSTER: &str = "xgboost.core.Booster";
-const WRAPPERS: [&str; 5] = ["XGBModel", "XGBRegressor", "XGBClassifier", "XGBRFRegressor", "XGBRFClassifier"];
-const RANKER: &str = "XGBRanker";
 
 /// Whether the bytes begin like a pickle: the mark of protocol 2 and later, or a global's name as protocol 0 and 1 write
 /// it.
@@ -38,22 +36,24 @@ pub(super) fn recognises(bytes: &[u8]) -> bool {
     }
 }
 
+/// Whether a pickle mentions a Booster or one of its wrappers, wherever it does.
+pub(super) fn names_booster(bytes: &[u8]) -> bool {
+    bytes.windows(12).any(|word| word == b"xgboost.core") || bytes.windows(15).any(|word| word == b"xgboost.sklearn")
+}
+
 /// Reads the Booster that a pickle holds.
 pub(super) fn read(bytes: &[u8]) -> Result<Learner> {
     let (values, top) = machine::run(bytes)?;
-    let (booster, wrapper) = match values.class(top) {
-        Some(class) if class == BOOSTER => (top, None),
-        Some(class) if is_wrapper(&class) => {
-            let booster = values.member(top, "_Booster").filter(|&place| values.class(place).as_deref() == Some(BOOSTER));
-            let missing = || Error::invalid(format!("the pickled `{}` holds no trained Booster", shown(&class)));
-            (booster.ok_or_else(missing)?, Some(top))
-        }
-        Some(class) => return Err(Error::invalid(format!("the pickle holds a `{}`; {}", shown(&class), machine::TAKES))),
-        None => return Err(Error::invalid(format!("the pickle holds {}; {}", values.word(top), machine::TAKES))),
+    let booster = if values.is_booster(top) {
+        top
+    } else if let Some(class) = values.wrapper(top) {
+        let booster = values.member(top, "_Booster").filter(|&place| values.is_booster(place));
+        let booster = booster.ok_or_else(|| Error::invalid(format!("the pickled `{class}` holds no trained Booster")))?;
+        check_wrapper(&values, top)?;
+        booster
+    } else {
+        return Err(Error::invalid(format!("the pickle holds {}; {}", values.word(top), TAKES)));
     };
-    if let Some(wrapper) = wrapper {
-        check_wrapper(&values, wrapper)?;
-    }
     let handle = values.member(booster, "handle").ok_or_else(|| Error::invalid("the pickled Booster holds no model (`handle`)"))?;
     let handle = values.bytes(handle)?;
     let mut learner = from_handle(&handle).map_err(|error| error.within("in the pickled Booster"))?;
@@ -69,10 +69,6 @@ pub(super) fn read(bytes: &[u8]) -> Result<Learner> {
         }
     }
     Ok(learner)
-}
-
-fn is_wrapper(class: &str) -> bool {
-    class.strip_prefix("xgboost.sklearn.").is_some_and(|name| name == RANKER || WRAPPERS.contains(&name))
 }
 
 /// A wrapper may say that another number than NaN stands for a missing value; the Booster alone would not know.

@@ -109,6 +109,18 @@ fn the_honest_document_answers_alike_in_both_forms() {
     }
 }
 
+/// Both splits of the first tree on two categories each.
+fn sets(categories: Value, starts: Value) -> Vec<(&'static str, Value)> {
+    const TREE: &str = "/learner/gradient_booster/model/trees/0";
+    let mut tree = honest().pointer(TREE).unwrap().clone();
+    tree["split_type"] = json!([1, 0, 1, 0, 0]);
+    tree["categories"] = categories;
+    tree["categories_nodes"] = json!([0, 2]);
+    tree["categories_segments"] = starts;
+    tree["categories_sizes"] = json!([2, 2]);
+    vec![(TREE, tree)]
+}
+
 /// One place changed, and the sentence that is due.
 fn lies() -> Vec<(Vec<(&'static str, Value)>, Why)> {
     const FEATURES: &str = "/learner/learner_model_param/num_feature";
@@ -198,7 +210,9 @@ fn lies() -> Vec<(Vec<(&'static str, Value)>, Why)> {
         one(INDICES, json!([0, 0, 2]), &["a tree's arrays differ in length"]),
         one(CONDITIONS, json!([0.5, -0.25, 0.0, 0.75]), &["a tree's arrays differ in length"]),
         one("/learner/gradient_booster/model/trees/0/default_left", json!([]), &["a tree's arrays differ in length"]),
-        one("/learner/gradient_booster/model/trees/0", json!({ "id": 0 }), &["tree 0", "has no node"]),
+        one("/learner/gradient_booster/model/trees/0", json!({ "id": 0 }), &["tree 0", "has no node", "at byte"]),
+        // Refused where it stands: thousands of such trees would take many times their bytes.
+        one("/learner/gradient_booster/model/trees/0", json!({ "id": 0, "left_children": [0] }), &["differ in length", "at byte"]),
         (vec![(LEFT, json!([0, -1, 3, -1, -1])), (RIGHT, json!([1, -1, 4, -1, -1]))], &["tree 0: node 0 is reached twice", CYCLE]),
         (vec![(LEFT, json!([1, -1, 1, -1, -1])), (RIGHT, json!([2, -1, 2, -1, -1]))], &["tree 0: node 1 is reached twice", CYCLE]),
         (vec![(LEFT, json!([1, -1, 9, -1, -1])), (RIGHT, json!([2, -1, 10, -1, -1]))], &["tree 0: node 9 is outside the tree of 5 nodes"]),
@@ -232,6 +246,8 @@ fn lies() -> Vec<(Vec<(&'static str, Value)>, Why)> {
         one("/learner/gradient_booster/model/trees/0/categories_segments", json!([]), &["node 2 splits on categories"]),
         one("/learner/gradient_booster/model/trees/0/categories_segments", json!([-1]), &["node 2 splits on categories"]),
         one("/learner/gradient_booster/model/trees/0/categories_segments", json!([2_147_483_647]), &["node 2 splits on categories"]),
+        (sets(json!([1, 3]), json!([0, 0])), &["tree 0: node 2 splits on categories that other nodes have"]),
+        (sets(json!([1, 3, 5]), json!([0, 1])), &["tree 0: node 2 splits on categories that other nodes have"]),
         one("/learner/gradient_booster/model/trees/0/categories_sizes", json!([3]), &["node 2 splits on categories"]),
         one("/learner/gradient_booster/model/trees/0/categories_sizes", json!([-1]), &["node 2 splits on categories"]),
     ]
@@ -249,6 +265,7 @@ fn a_document_with_one_lie_is_refused_in_both_forms_with_the_same_reason() {
     }
     println!("{} documents refused", lies.len() * 2);
     wrong.end();
+    assert!(answers(&prepared(&text(&changed(&sets(json!([1, 3, 0, 2]), json!([0, 2]))))).unwrap()), "sets one behind the other");
 }
 
 #[test]
@@ -383,6 +400,50 @@ fn a_tree_is_as_deep_as_4096_levels_and_no_deeper() {
     wrong.refused("4097", prepared(&text(&document(4097))), Kind::Validation, &["tree 0: it is deeper than 4096 levels"]);
     wrong.refused("50000", prepared(&binary(&document(50_000))), Kind::Validation, &["tree 0: it is deeper than 4096 levels"]);
     wrong.end();
+}
+
+#[test]
+fn more_rows_than_a_minute_takes_are_refused_before_any_is_answered() {
+    let trees = 20_000;
+    let stump = |id: usize| {
+        json!({
+            "id": id, "left_children": [1, -1, -1], "right_children": [2, -1, -1], "split_indices": [0, 0, 0],
+            "split_conditions": [0.5, 0.25, -0.25], "default_left": [0, 0, 0], "sum_hessian": [2.0, 1.0, 1.0],
+        })
+    };
+    let many = changed(&[
+        ("/learner/learner_model_param/num_feature", json!("1")),
+        ("/learner/gradient_booster/model/iteration_indptr", json!([])),
+        ("/learner/gradient_booster/model/tree_info", json!(vec![0; trees])),
+        ("/learner/gradient_booster/model/trees", (0..trees).map(stump).collect()),
+    ]);
+    let prepared = prepared(&binary(&many)).unwrap();
+    let model = runtime::load("xgboost", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
+    let rows = |count: usize| [Tensor::new(1, vec![0.0f32; count]).unwrap().into()];
+    let mut wrong = Wrong::default();
+    let why: Why = &["1100000 rows are too much work for this model; send fewer rows at once"];
+    wrong.refused("answers", model.predict(&rows(1_100_000)), Kind::TooLarge, why);
+    wrong.refused("raw scores", model.raw(&rows(1_100_000)), Kind::TooLarge, why);
+    wrong.refused("explanations", model.explain(&rows(1_100_000)), Kind::TooLarge, why);
+    wrong.end();
+    assert!(model.predict(&rows(20)).is_ok() && model.explain(&rows(20)).is_ok());
+}
+
+#[test]
+fn vector_leaves_count_as_work() {
+    let leaf = json!({
+        "id": 0, "left_children": [-1], "right_children": [-1], "split_indices": [0], "split_conditions": [0.0],
+        "default_left": [0], "base_weights": vec![0.5; 500], "tree_param": { "size_leaf_vector": "500" },
+    });
+    let wide = changed(&[
+        ("/learner/learner_model_param/num_target", json!("500")),
+        ("/learner/objective/name", json!("reg:squarederror")),
+        ("/learner/gradient_booster/model/iteration_indptr", json!([0, 1])),
+        ("/learner/gradient_booster/model/trees", json!([leaf])),
+    ]);
+    let prepared = prepared(&text(&wide)).unwrap();
+    let model = runtime::load("xgboost", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
+    assert!(model.cost(1) >= 500, "{}", model.cost(1));
 }
 
 #[test]

@@ -175,7 +175,8 @@ impl Ensemble {
         if !covers.is_empty() && covers.len() != leaves && covers.len() != count {
             return broken("its row counts are not one per leaf");
         }
-        let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1).sum();
+        let terms = if linear.is_empty() { 0 } else { linear_terms(&arrays) };
+        let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1).sum::<u64>() + terms;
         Ok(Self { features, groups, arrays, levels, zero_missing })
     }
 
@@ -202,7 +203,7 @@ impl Ensemble {
         self.arrays.trees.len()
     }
 
-    /// Levels visited for one row: the measure of its cost.
+    /// Levels visited for one row, and the terms of its longest linear leaves: the measure of its cost.
     pub fn levels(&self) -> u64 {
         self.levels
     }
@@ -223,7 +224,8 @@ impl Ensemble {
     /// the mean of the training rows. They sum to what [`Ensemble::add_to`] adds.
     ///
     /// # Errors
-    /// [`Kind::Validation`] when there are linear leaves or no row counts; [`Kind::Internal`] as [`Ensemble::add_to`].
+    /// [`Kind::Validation`] when there are linear leaves or no row counts; [`Kind::TooLarge`] when it is too much work;
+    /// [`Kind::Internal`] as [`Ensemble::add_to`].
     pub fn explain(&self, input: &Tensor<f64>) -> Result<Vec<f64>> {
         let Arrays { nodes, trees, linear, covers, .. } = &self.arrays;
         if input.columns() != self.features {
@@ -237,10 +239,16 @@ impl Ensemble {
                 "the model's file does not count the training rows of its leaves, so it cannot explain its answers",
             ));
         }
-        let roots: Vec<Root> = trees.iter().map(|tree| Root { node: tree.root, depth: tree.depth, group: tree.group }).collect();
+        let ends = trees.iter().skip(1).map(|tree| tree.root).chain([u32::try_from(nodes.len()).unwrap_or(u32::MAX)]);
+        let root = |(tree, end): (&Tree, u32)| Root {
+            node: tree.root,
+            depth: tree.depth,
+            group: tree.group,
+            nodes: end.saturating_sub(tree.root),
+        };
         let mut out = vec![0.0; input.rows() * self.groups * (self.features + 1)];
         let counted = Counted { ensemble: self, covers: self.covers() };
-        shap::add(&counted, &roots, input.values(), self.features, self.groups, &mut out)?;
+        shap::add(&counted, trees.iter().zip(ends).map(root), input.values(), self.features, self.groups, &mut out)?;
         Ok(out)
     }
 
@@ -266,6 +274,17 @@ impl Ensemble {
         }
         counts
     }
+}
+
+/// The terms of each tree's longest linear leaf, all trees together. A tree's nodes end where the next one's begin.
+fn linear_terms(arrays: &Arrays) -> u64 {
+    let ends = arrays.trees.iter().skip(1).map(|tree| tree.root as usize).chain([arrays.nodes.len()]);
+    let terms = |node: &Node| {
+        let leaf = node.is(LINEAR).then(|| usize::try_from(node.threshold.to_bits()).ok().and_then(|place| arrays.linear.get(place)));
+        leaf.flatten().map_or(0, |leaf| u64::from(leaf.terms))
+    };
+    let longest = |(tree, end): (&Tree, usize)| arrays.nodes.get(tree.root as usize..end)?.iter().map(terms).max();
+    arrays.trees.iter().zip(ends).filter_map(longest).sum()
 }
 
 /// An ensemble with the training rows of each node, which are laid out for as long as something is explained.

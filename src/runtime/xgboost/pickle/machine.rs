@@ -1,193 +1,17 @@
 //! The pickle machine's opcodes that describe data, over values that refer to each other by place.
 //!
-//! Facts about opcodes are from Python's `pickletools`. A "call" makes a value only for the names in [`Known`]; nothing
-//! is imported, called or looked up. Must not know what a Booster's members mean. Next: `../pickle.rs`.
+//! Facts about opcodes are from Python's `pickletools`. A "call" makes a value only for the names in `globals.rs`;
+//! nothing is imported, called or looked up. Must not know what a Booster's members mean. Next: `values.rs`, what they
+//! leave.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::latin1;
+use super::globals::{Known, TAKES, find, refused};
+use super::values::{Place, Value, Values};
 use crate::error::{Error, Result};
-use crate::names::shown;
 
 /// The most steps; a Booster's pickle takes a few dozen, and two for each feature's name.
 const STEPS_MAX: usize = 1 << 22;
-
-/// The most bytes of all feature names together.
-const TEXTS_MAX: usize = 1 << 26;
-
-/// What pickles are read for, said in refusals.
-pub(super) const TAKES: &str = "of pickles only XGBoost's Booster and its scikit-learn wrappers are read, and nothing in them is run; save the Booster with `save_model`";
-
-/// A value's place in the list of values.
-pub(super) type Place = u32;
-
-/// Names that a pickle may mention, by what they make when called.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Known {
-    /// `copyreg._reconstructor(class, object, None)`, `copyreg.__newobj__(class)`.
-    Reconstructor,
-    NewObject,
-    /// `bytearray(text, "latin-1")`, `bytearray(bytes)`, `bytes()`.
-    ByteArray,
-    /// `_codecs.encode(text, "latin1")`.
-    Encode,
-    /// `object`.
-    Object,
-    /// A class whose members are of use: a Booster, a wrapper.
-    Class,
-    /// A class beside the Booster in a wrapper: what it makes is passed over.
-    Aside,
-}
-
-/// What an opcode left.
-#[derive(Debug, Clone)]
-pub(super) enum Value<'a> {
-    None,
-    Bool,
-    Whole(i64),
-    Float(f64),
-    Bytes(&'a [u8]),
-    /// UTF-8, or with escapes as protocol 0 writes them.
-    Text {
-        raw: &'a [u8],
-        escaped: bool,
-    },
-    /// The bytes that a text's Latin-1 characters stand for.
-    Encoded(Place),
-    Tuple(Vec<Place>),
-    List(Vec<Place>),
-    Dict(Vec<(Place, Place)>),
-    Global {
-        module: Cow<'a, str>,
-        name: Cow<'a, str>,
-        known: Known,
-    },
-    Object {
-        class: Place,
-        state: Option<Place>,
-    },
-    Aside,
-    Mark,
-}
-
-/// All values of a pickle.
-#[derive(Debug)]
-pub(super) struct Values<'a> {
-    values: Vec<Value<'a>>,
-}
-
-impl<'a> Values<'a> {
-    pub(super) fn get(&self, place: Place) -> &Value<'a> {
-        self.values.get(place as usize).unwrap_or(&Value::Aside)
-    }
-
-    /// The dotted class of an object.
-    pub(super) fn class(&self, place: Place) -> Option<String> {
-        let Value::Object { class, .. } = self.get(place) else { return None };
-        let Value::Global { module, name, .. } = self.get(*class) else { return None };
-        Some(format!("{module}.{name}"))
-    }
-
-    /// A member of an object's state; the last one of a name counts.
-    pub(super) fn member(&self, place: Place, key: &str) -> Option<Place> {
-        let Value::Object { state: Some(state), .. } = self.get(place) else { return None };
-        let Value::Dict(members) = self.get(*state) else { return None };
-        let is = |&&(name, _): &&(Place, Place)| matches!(self.get(name), Value::Text { raw, .. } if *raw == key.as_bytes());
-        members.iter().rev().find(is).map(|&(_, value)| value)
-    }
-
-    pub(super) fn whole(&self, place: Place) -> Option<i64> {
-        if let Value::Whole(number) = self.get(place) { Some(*number) } else { None }
-    }
-
-    /// The texts of a list, [`TEXTS_MAX`] bytes at most: one text may be named many times.
-    pub(super) fn texts(&self, place: Place) -> Option<Vec<Box<str>>> {
-        let Value::List(items) = self.get(place) else { return None };
-        let length = |&item: &Place| if let Value::Text { raw, .. } = self.get(item) { raw.len() } else { 0 };
-        if items.iter().map(length).sum::<usize>() > TEXTS_MAX {
-            return None;
-        }
-        items.iter().map(|&item| self.text(item).map(|text| text.into_owned().into())).collect()
-    }
-
-    fn text(&self, place: Place) -> Option<Cow<'a, str>> {
-        match *self.get(place) {
-            Value::Text { raw, escaped: false } => str::from_utf8(raw).ok().map(Cow::Borrowed),
-            Value::Text { raw, escaped: true } => unescape(raw).map(Cow::Owned),
-            _ => None,
-        }
-    }
-
-    /// The bytes of a `bytes`, a `bytearray`, or of a Latin-1 text where an older Python wrote one.
-    pub(super) fn bytes(&self, place: Place) -> Result<Cow<'a, [u8]>> {
-        let place = if let Value::Encoded(text) = self.get(place) { *text } else { place };
-        if let Value::Bytes(bytes) = self.get(place) {
-            return Ok(Cow::Borrowed(bytes));
-        }
-        let text = self.text(place).ok_or_else(|| Error::invalid(format!("the pickled model is {}, not bytes", self.word(place))))?;
-        latin1(&text).map(Cow::Owned)
-    }
-
-    /// What a value is, for a person.
-    pub(super) fn word(&self, place: Place) -> &'static str {
-        match self.get(place) {
-            Value::None => "nothing",
-            Value::Bool | Value::Whole(_) | Value::Float(_) => "a number",
-            Value::Bytes(_) | Value::Encoded(_) => "bytes",
-            Value::Text { .. } => "text",
-            Value::Tuple(_) => "a tuple",
-            Value::List(_) => "a list",
-            Value::Dict(_) => "a dict",
-            Value::Global { .. } => "a class, not an object of it",
-            Value::Object { .. } | Value::Aside | Value::Mark => "an object",
-        }
-    }
-}
-
-/// Python's `raw-unicode-escape`: `\uXXXX`, `\UXXXXXXXX`, every other byte is Latin-1.
-fn unescape(raw: &[u8]) -> Option<String> {
-    let mut text = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        let digits = match (byte, after.first()) {
-            (b'\\', Some(b'u')) => 4,
-            (b'\\', Some(b'U')) => 8,
-            _ => {
-                text.push(char::from(byte));
-                continue;
-            }
-        };
-        let code = after.get(1..=digits)?;
-        let code = u32::from_str_radix(str::from_utf8(code).ok()?, 16).ok()?;
-        text.push(char::from_u32(code)?);
-        rest = after.get(1 + digits..)?;
-    }
-    Some(text)
-}
-
-/// What a mentioned name is good for; refused when for nothing.
-fn known(module: &str, name: &str) -> Option<Known> {
-    Some(match (module, name) {
-        ("copy_reg" | "copyreg", "_reconstructor") => Known::Reconstructor,
-        ("copy_reg" | "copyreg", "__newobj__") => Known::NewObject,
-        ("__builtin__" | "builtins", "bytearray" | "bytes") => Known::ByteArray,
-        ("_codecs", "encode") => Known::Encode,
-        ("__builtin__" | "builtins", "object") => Known::Object,
-        ("xgboost.core", "Booster") => Known::Class,
-        ("xgboost.sklearn", name) if name.starts_with("XGB") => Known::Class,
-        // What a wrapper holds beside its Booster: labels, scores, names of columns.
-        ("xgboost.compat", "XGBoostLabelEncoder")
-        | ("sklearn.preprocessing.label" | "sklearn.preprocessing._label", "LabelEncoder")
-        | ("numpy", "ndarray" | "dtype" | "float32" | "float64" | "int64")
-        | ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct" | "scalar")
-        | ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer")
-        | ("collections", "OrderedDict" | "defaultdict")
-        | ("__builtin__" | "builtins", "list" | "dict" | "tuple" | "set") => Known::Aside,
-        _ => return None,
-    })
-}
 
 struct Machine<'a> {
     rest: &'a [u8],
@@ -198,7 +22,7 @@ struct Machine<'a> {
 
 /// Reads a pickle to its end: all its values, and which one it stands for.
 pub(super) fn run(bytes: &[u8]) -> Result<(Values<'_>, Place)> {
-    let mut machine = Machine { rest: bytes, all: Values { values: Vec::new() }, stack: Vec::new(), memo: HashMap::new() };
+    let mut machine = Machine { rest: bytes, all: Values::new(bytes.len()), stack: Vec::new(), memo: HashMap::new() };
     for _ in 0..STEPS_MAX {
         let opcode = machine.byte()?;
         if opcode == b'.' {
@@ -252,8 +76,7 @@ impl<'a> Machine<'a> {
     }
 
     fn push(&mut self, value: Value<'a>) {
-        let place = Place::try_from(self.all.values.len()).unwrap_or(Place::MAX);
-        self.all.values.push(value);
+        let place = self.all.push(value);
         self.stack.push(place);
     }
 
@@ -445,15 +268,17 @@ impl<'a> Machine<'a> {
                 self.recall(key)?;
             }
             b'c' => {
-                let (module, name) = (self.word()?, self.word()?);
-                self.global(Cow::Borrowed(module), Cow::Borrowed(name))?;
+                let (module, name) = (self.line()?, self.line()?);
+                self.push(Value::Global(find(module, name)?));
             }
             0x93 => {
                 let name = self.pop()?;
                 let module = self.pop()?;
-                let text = |place| self.all.text(place).ok_or_else(|| broken("a global's name is no text"));
-                let (module, name) = (text(module)?, text(name)?);
-                self.global(module, name)?;
+                let (Value::Text { raw: module, .. }, Value::Text { raw: name, .. }) = (self.all.get(module), self.all.get(name)) else {
+                    return Err(broken("a global's name is no text"));
+                };
+                let global = find(module, name)?;
+                self.push(Value::Global(global));
             }
             b'R' => {
                 let arguments = self.pop()?;
@@ -467,7 +292,7 @@ impl<'a> Machine<'a> {
             }
             b'b' => self.build()?,
             b'i' => {
-                let (module, name) = (self.word()?, self.word()?);
+                let (module, name) = (self.line()?, self.line()?);
                 return Err(refused(module, name));
             }
             other => return Err(Error::invalid(format!("the pickle uses the opcode {}; {TAKES}", opcode_name(other)))),
@@ -475,31 +300,26 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn global(&mut self, module: Cow<'a, str>, name: Cow<'a, str>) -> Result<()> {
-        let known = known(&module, &name).ok_or_else(|| refused(&module, &name))?;
-        self.push(Value::Global { module, name, known });
-        Ok(())
-    }
-
-    fn is(&self, place: Place, wanted: Known) -> bool {
-        matches!(self.all.get(place), Value::Global { known, .. } if *known == wanted)
+    /// What a value would be called as.
+    fn known(&self, place: Place) -> Option<Known> {
+        if let Value::Global(global) = self.all.get(place) { Some(global.known) } else { None }
     }
 
     /// An object of a class, its members still to come.
     fn object(&mut self, class: Place) -> Result<()> {
-        if self.is(class, Known::Class) {
-            self.push(Value::Object { class, state: None });
-        } else if self.is(class, Known::Aside) {
-            self.push(Value::Aside);
-        } else {
-            return Err(self.not_callable(class));
-        }
+        let value = match self.all.get(class) {
+            Value::Global(class) if matches!(class.known, Known::Booster | Known::Wrapper) => Value::Object { class, state: None },
+            Value::Global(class) if class.known == Known::Aside => Value::Aside,
+            _ => return Err(self.not_callable(class)),
+        };
+        self.push(value);
         Ok(())
     }
 
     /// What a call makes, for the few names whose result is known without calling.
     fn call(&mut self, callable: Place, arguments: Place) -> Result<()> {
-        if self.is(callable, Known::Aside) {
+        let known = self.known(callable);
+        if known == Some(Known::Aside) {
             self.push(Value::Aside);
             return Ok(());
         }
@@ -508,24 +328,23 @@ impl<'a> Machine<'a> {
             Value::Tuple(arguments) if arguments.len() <= 3 => arguments.clone(),
             _ => return Err(self.not_callable(callable)),
         };
-        let reconstructor = self.is(callable, Known::Reconstructor);
-        match arguments.as_slice() {
-            [class, base, none] if reconstructor => {
-                if !self.is(*base, Known::Object) || !matches!(self.all.get(*none), Value::None) {
+        match (known, arguments.as_slice()) {
+            (Some(Known::Reconstructor), [class, base, none]) => {
+                if self.known(*base) != Some(Known::Object) || !matches!(self.all.get(*none), Value::None) {
                     return Err(broken("an object is made from something else than `object`"));
                 }
                 self.object(*class)
             }
-            [class] if self.is(callable, Known::NewObject) => self.object(*class),
-            [] if self.is(callable, Known::ByteArray) => {
+            (Some(Known::NewObject), [class]) => self.object(*class),
+            (Some(Known::ByteArray), []) => {
                 self.push(Value::Bytes(&[]));
                 Ok(())
             }
-            [bytes] if self.is(callable, Known::ByteArray) && matches!(self.all.get(*bytes), Value::Bytes(_) | Value::Encoded(_)) => {
+            (Some(Known::ByteArray), [bytes]) if matches!(self.all.get(*bytes), Value::Bytes(_) | Value::Encoded(_)) => {
                 self.stack.push(*bytes);
                 Ok(())
             }
-            [text, code] if self.is(callable, Known::ByteArray) || self.is(callable, Known::Encode) => {
+            (Some(Known::ByteArray | Known::Encode), [text, code]) => {
                 let latin = matches!(self.all.get(*code), Value::Text { raw: b"latin-1" | b"latin1", .. });
                 if !latin || !matches!(self.all.get(*text), Value::Text { .. }) {
                     return Err(broken("bytes are made from something else than Latin-1 text"));
@@ -539,16 +358,14 @@ impl<'a> Machine<'a> {
 
     fn not_callable(&self, place: Place) -> Error {
         match self.all.get(place) {
-            Value::Global { module, name, .. } => {
-                Error::invalid(format!("the pickle calls `{}.{}` in another way than XGBoost does; {TAKES}", shown(module), shown(name)))
-            }
+            Value::Global(global) => Error::invalid(format!("the pickle calls `{global}` in another way than XGBoost does; {TAKES}")),
             _ => Error::invalid(format!("the pickle calls {}; {TAKES}", self.all.word(place))),
         }
     }
 
     fn append(&mut self, items: &[Place]) -> Result<()> {
         let list = self.top()?;
-        match self.all.values.get_mut(list as usize) {
+        match self.all.get_mut(list) {
             Some(Value::List(list)) => list.extend_from_slice(items),
             Some(Value::Aside) => {}
             _ => return Err(broken("it appends to what is no list")),
@@ -559,7 +376,7 @@ impl<'a> Machine<'a> {
     fn set(&mut self, items: &[Place]) -> Result<()> {
         let dict = self.top()?;
         let pairs = pairs(items)?;
-        match self.all.values.get_mut(dict as usize) {
+        match self.all.get_mut(dict) {
             Some(Value::Dict(dict)) => dict.extend(pairs),
             Some(Value::Aside) => {}
             _ => return Err(broken("it sets members of what is no dict")),
@@ -570,7 +387,7 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Result<()> {
         let given = self.pop()?;
         let object = self.top()?;
-        match self.all.values.get_mut(object as usize) {
+        match self.all.get_mut(object) {
             Some(Value::Object { state, .. }) => *state = Some(given),
             Some(Value::Aside) => {}
             _ => return Err(broken("it gives members to what is no object")),
@@ -582,10 +399,6 @@ impl<'a> Machine<'a> {
 fn pairs(items: &[Place]) -> Result<Vec<(Place, Place)>> {
     let (pairs, []) = items.as_chunks::<2>() else { return Err(broken("a dict's key has no value")) };
     Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
-}
-
-fn refused(module: &str, name: &str) -> Error {
-    Error::invalid(format!("the pickle names `{}.{}`; {TAKES}", shown(module), shown(name)))
 }
 
 /// A whole number of any length: those past 64 bits count for nothing here.
