@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::graph::{Opsets, Plan, Planner, Slot};
+pub(super) use self::proto::may_begin;
 use self::value::{Data, Meter, Shape, Value, View, fault};
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
