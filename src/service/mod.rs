@@ -5,10 +5,12 @@
 
 mod access;
 mod catalog;
+mod current;
 pub mod endpoints;
 pub mod invoke;
 pub mod keys;
 mod login;
+mod makers;
 pub mod memory;
 pub mod models;
 pub mod policies;
@@ -24,8 +26,9 @@ use arc_swap::ArcSwap;
 
 use self::access::Snapshot;
 use self::catalog::Catalog;
+use self::current::Preparing;
 use self::invoke::{Loaded, micros};
-use self::models::Preparing;
+use self::models::Live;
 use crate::artifact::Limits;
 use crate::authn::{Caller, MasterKey, Passwords, Throttle, Tokens};
 use crate::cache::Cache;
@@ -117,6 +120,7 @@ pub struct Service {
     in_flight: Arc<AtomicUsize>,
     refused: AtomicU64,
     preparing: Preparing,
+    live: Arc<Live>,
 }
 
 impl Service {
@@ -146,6 +150,7 @@ impl Service {
             in_flight: Arc::new(AtomicUsize::new(0)),
             refused: AtomicU64::new(0),
             preparing: Preparing::default(),
+            live: Arc::default(),
             store,
             options,
         };
