@@ -13,6 +13,9 @@ use tar::{Archive, EntryType};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 
+/// So much of a member is looked at before it is taken into memory.
+pub const HEAD: usize = 64 << 10;
+
 /// What an archive may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -50,7 +53,18 @@ impl Artifact {
     ///
     /// # Errors
     /// [`Kind::Validation`] naming the entry and the reason, [`Kind::TooLarge`] naming the limit.
-    pub fn read(mut source: impl Read, limits: Limits) -> Result<Self> {
+    pub fn read(source: impl Read, limits: Limits) -> Result<Self> {
+        Self::read_if(source, 0, limits, |_| true)
+    }
+
+    /// As [`Artifact::read`], but only members whose first [`HEAD`] bytes are `wanted` are taken into memory; of the
+    /// others there is the name alone. An archive is still read to its end under every limit; a bare file that is not
+    /// wanted is left where that shows. `length` is what `source` holds, as far as it is known: room for a bare file is
+    /// made once.
+    ///
+    /// # Errors
+    /// As [`Artifact::read`].
+    pub fn read_if(mut source: impl Read, length: u64, limits: Limits, wanted: impl Fn(&[u8]) -> bool) -> Result<Self> {
         let mut head = [0; 512];
         let filled = fill(&mut source, &mut head)?;
         let head = head.get(..filled).unwrap_or_default();
@@ -62,10 +76,10 @@ impl Artifact {
             let block = block.get(..filled).unwrap_or_default();
             let is_archive = is_tar(block);
             let inner = block.chain(unpacked);
-            return if is_archive { Self::archive(inner, limits) } else { Self::bare(inner) };
+            return if is_archive { Self::archive(inner, limits, wanted) } else { Self::bare(inner, 0, wanted) };
         }
         let capped = Capped { inner: whole, left: limits.unpacked };
-        if is_tar(head) { Self::archive(capped, limits) } else { Self::bare(capped) }
+        if is_tar(head) { Self::archive(capped, limits, wanted) } else { Self::bare(capped, length.min(limits.unpacked), wanted) }
     }
 
     /// The members in the archive's order.
@@ -73,16 +87,15 @@ impl Artifact {
         &self.members
     }
 
-    fn bare(mut source: impl Read) -> Result<Self> {
-        let mut bytes = Vec::new();
-        source.read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.is_empty() {
+    fn bare(mut source: impl Read, length: u64, wanted: impl Fn(&[u8]) -> bool) -> Result<Self> {
+        let bytes = content(&mut source, length, wanted)?;
+        if bytes.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::invalid("the file is empty"));
         }
-        Ok(Self { members: vec![Member { name: String::new(), bytes }] })
+        Ok(Self { members: vec![Member { name: String::new(), bytes: bytes.unwrap_or_default() }] })
     }
 
-    fn archive(source: impl Read, limits: Limits) -> Result<Self> {
+    fn archive(source: impl Read, limits: Limits, wanted: impl Fn(&[u8]) -> bool) -> Result<Self> {
         let mut archive = Archive::new(source);
         let (mut members, mut seen, mut count) = (Vec::new(), HashSet::new(), 0);
         for entry in archive.entries().map_err(unreadable)? {
@@ -115,13 +128,21 @@ impl Artifact {
                 continue;
             }
             let announced = entry.size();
-            // Announced sizes are not believed further than a first allocation.
-            let mut bytes = Vec::with_capacity(usize::try_from(announced.min(1 << 20)).unwrap_or_default());
-            entry.read_to_end(&mut bytes).map_err(unreadable)?;
-            if bytes.len() as u64 != announced {
-                return Err(Error::invalid(format!("entry `{}` is cut off: the archive is truncated", shown(&name))));
+            if announced > limits.unpacked {
+                return Err(over_limit());
             }
-            bytes.shrink_to_fit();
+            let Some(bytes) = content(&mut entry, announced, &wanted)? else {
+                // What is not wanted is not kept, but counts, and must be there.
+                let skipped = io::copy(&mut entry, &mut io::sink()).map_err(unreadable)?;
+                if skipped + HEAD as u64 != announced {
+                    return Err(cut_off(&name));
+                }
+                members.push(Member { name, bytes: Vec::new() });
+                continue;
+            };
+            if bytes.len() as u64 != announced {
+                return Err(cut_off(&name));
+            }
             members.push(Member { name, bytes });
         }
         // The rest is read too, so that a cut or damaged end (gzip's own checksum) is noticed.
@@ -159,19 +180,44 @@ fn fill(source: &mut impl Read, place: &mut [u8]) -> Result<usize> {
     }
 }
 
+/// All of `source`, or `None` when its first [`HEAD`] bytes are not `wanted`; then no more than those were read. What is
+/// shorter is taken in any case. `announced` is how long it says it is.
+fn content(source: &mut impl Read, announced: u64, wanted: impl Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    source.by_ref().take(HEAD as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() == HEAD && !wanted(&bytes) {
+        return Ok(None);
+    }
+    // Room that is not written to costs nothing, so what is announced may be asked for at once: growing piece by piece
+    // would hold a long member nearly twice. A system that gives no such room gives none for the content either.
+    let more = usize::try_from(announced).unwrap_or(usize::MAX).saturating_sub(bytes.len());
+    bytes.try_reserve_exact(more).map_err(|error| over_limit().because(error))?;
+    source.read_to_end(&mut bytes).map_err(unreadable)?;
+    bytes.shrink_to_fit();
+    Ok(Some(bytes))
+}
+
+fn cut_off(name: &str) -> Error {
+    Error::invalid(format!("entry `{}` is cut off: the archive is truncated", shown(name)))
+}
+
+fn over_limit() -> Error {
+    Error::new(Kind::TooLarge, "the archive unpacks to more bytes than allowed; a server takes more with --unpacked")
+}
+
 fn unreadable(error: io::Error) -> Error {
     // A refusal that came up through the reader keeps its own words.
     let inner = error.get_ref();
     if inner.is_some_and(|inner| inner.is::<OverLimit>())
         || inner.and_then(|inner| inner.source()).is_some_and(|source| source.is::<OverLimit>())
     {
-        return Error::new(Kind::TooLarge, "the archive unpacks to more bytes than allowed");
+        return over_limit();
     }
     if let Some(refusal) = inner.and_then(|inner| inner.downcast_ref::<Error>()) {
         return refusal.clone();
     }
     if deep_source::<OverLimit>(&error) {
-        return Error::new(Kind::TooLarge, "the archive unpacks to more bytes than allowed");
+        return over_limit();
     }
     let what = match error.kind() {
         io::ErrorKind::UnexpectedEof => "is truncated",
@@ -303,4 +349,78 @@ pub fn stored_zip(bytes: &[u8], limits: Limits) -> Result<Vec<(String, &[u8])>> 
         return Err(bad("has members that overlap"));
     }
     Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts what is read of it.
+    struct Counting<'a, R>(R, &'a mut u64);
+
+    impl<R: Read> Read for Counting<'_, R> {
+        fn read(&mut self, place: &mut [u8]) -> io::Result<usize> {
+            let read = self.0.read(place)?;
+            *self.1 += read as u64;
+            Ok(read)
+        }
+    }
+
+    fn limits(unpacked: u64) -> Limits {
+        Limits { unpacked, ..Limits::default() }
+    }
+
+    fn tar(files: &[(&str, u64, &[u8])]) -> Vec<u8> {
+        let mut tar = Vec::new();
+        for (name, announced, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_path(name).unwrap();
+            header.set_size(*announced);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.extend_from_slice(header.as_bytes());
+            tar.extend_from_slice(bytes);
+            tar.resize(tar.len().next_multiple_of(512), 0);
+        }
+        tar.resize(tar.len() + 1024, 0);
+        tar
+    }
+
+    fn starts_with_m(head: &[u8]) -> bool {
+        head.first() == Some(&b'm')
+    }
+
+    #[test]
+    fn a_bare_file_that_is_not_wanted_is_left_where_that_shows() {
+        let mut read = 0;
+        let endless = Counting(io::repeat(b'n').take(1 << 40), &mut read);
+        let artifact = Artifact::read_if(endless, 1 << 40, limits(1 << 50), starts_with_m).unwrap();
+        assert!(artifact.members()[0].bytes.is_empty());
+        assert!(read <= (HEAD + 512) as u64, "{read} bytes were read");
+    }
+
+    #[test]
+    fn members_that_are_not_wanted_are_named_and_not_kept() {
+        let (other, model) = (vec![b'n'; 3 << 20], vec![b'm'; (2 << 20) + 7]);
+        let packed = tar(&[("other", other.len() as u64, &other), ("model", model.len() as u64, &model)]);
+        let artifact = Artifact::read_if(packed.as_slice(), 0, limits(1 << 30), starts_with_m).unwrap();
+        let [first, second] = artifact.members() else { panic!("{:?}", artifact.members().len()) };
+        assert_eq!((first.name.as_str(), first.bytes.capacity()), ("other", 0));
+        assert_eq!((second.name.as_str(), &second.bytes, second.bytes.capacity()), ("model", &model, model.len()));
+        // They count all the same, and must be there.
+        let error = Artifact::read_if(packed.as_slice(), 0, limits(4 << 20), starts_with_m).unwrap_err();
+        assert_eq!(error.kind(), Kind::TooLarge, "{error:?}");
+        let cut = &packed[..1 << 20];
+        assert!(Artifact::read_if(cut, 0, limits(1 << 30), starts_with_m).unwrap_err().message().contains("truncated"));
+    }
+
+    #[test]
+    fn what_is_announced_beyond_the_limit_is_refused_before_it_is_read() {
+        let packed = tar(&[("model", 2 << 30, &[b'm'; 1000])]);
+        let error = Artifact::read_if(packed.as_slice(), 0, limits((2 << 30) - 1), starts_with_m).unwrap_err();
+        assert!(error.kind() == Kind::TooLarge && error.message().contains("--unpacked"), "{error:?}");
+        // Within it, what does not come is missed, and takes no room.
+        let error = Artifact::read_if(packed.as_slice(), 0, limits(4 << 30), starts_with_m).unwrap_err();
+        assert!(error.message().contains("truncated"), "{error:?}");
+    }
 }

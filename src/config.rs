@@ -109,6 +109,12 @@ pub fn half_of_memory() -> u64 {
     machine.into_iter().chain(group).min().map_or(512 << 20, |bytes| bytes / 2)
 }
 
+/// The most an artifact may unpack to when nothing is said: 2 GiB, or an eighth of the memory there is where that is less,
+/// since it takes several times its bytes to prepare one.
+pub fn unpacked() -> u64 {
+    (half_of_memory() / 4).min(2 << 30)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +128,6 @@ mod tests {
             assert!(bytes(bad).is_err(), "{bad}");
         }
         assert!(half_of_memory() > 1 << 20);
+        assert!(unpacked() <= 2 << 30 && unpacked() * 4 <= half_of_memory());
     }
 }

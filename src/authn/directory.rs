@@ -268,6 +268,11 @@ impl Directory {
         self.unique_ids.get(id)
     }
 
+    /// The principal with that `aws:userid`, or whoever opens the file: by whose rights something acts that they made.
+    pub fn maker(&self, id: &str) -> Option<&Arc<Principal>> {
+        if id == self.file.unique_id { Some(&self.file) } else { self.by_unique_id(id) }
+    }
+
     /// A key by its public part.
     pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
         self.keys.get(id)

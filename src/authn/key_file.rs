@@ -46,7 +46,7 @@ impl MasterKey {
         let check = store.snapshot(|read| read.meta(CHECK))?;
         let key = match (Self::read(&path)?, &check) {
             (Some(key), _) => key,
-            (None, None) => Self::create(&path)?,
+            (None, None) => Self::create(&path, false)?,
             (None, Some(_)) => {
                 return Err(Error::new(
                     Kind::Conflict,
@@ -75,11 +75,7 @@ impl MasterKey {
     /// # Errors
     /// When the file cannot be written.
     pub fn reset(store: &Store) -> Result<()> {
-        let path = Self::path(store.path());
-        if path.exists() {
-            fs::remove_file(&path).map_err(|error| cannot("replace", &path, error))?;
-        }
-        let key = Self::create(&path)?;
+        let key = Self::create(&Self::path(store.path()), true)?;
         store.housekeeping(|tx| tx.set_meta(CHECK, &key.derive("check")))
     }
 
@@ -101,12 +97,33 @@ impl MasterKey {
         Ok(Some(Self(key.0)))
     }
 
-    fn create(path: &Path) -> Result<Self> {
+    /// Puts a new key in place: whole or not at all, whenever the process ends. Of two processes that start on a new
+    /// database at once, the second takes the first one's.
+    fn create(path: &Path, replace: bool) -> Result<Self> {
         let key = Self(random()?);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| cannot("write", path, error))?;
-        writeln!(file, "{}", hex(&key.0)).and_then(|()| file.sync_all()).map_err(|error| cannot("write", path, error))?;
-        Ok(key)
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(format!(".{}", std::process::id()));
+        let partial = PathBuf::from(partial);
+        let _ = fs::remove_file(&partial);
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).and_then(|mut file| {
+            writeln!(file, "{}", hex(&key.0))?;
+            file.sync_all()?;
+            match fs::hard_link(&partial, path) {
+                // Where there are no such links, the next best.
+                Err(error) if replace || error.kind() != std::io::ErrorKind::AlreadyExists => fs::rename(&partial, path)?,
+                linked => linked?,
+            }
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::File::open(folder)?.sync_all()
+        });
+        let _ = fs::remove_file(&partial);
+        match made {
+            Ok(()) => Ok(key),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Self::read(path)?.ok_or_else(|| cannot("read", path, std::io::ErrorKind::NotFound.into()))
+            }
+            Err(error) => Err(cannot("write", path, error)),
+        }
     }
 
     /// A key for one purpose: HMAC-SHA256 of its name under the master key.

@@ -60,9 +60,9 @@ pub(super) struct Serve {
     /// The largest artifact.
     #[arg(long, env = "ROOKERY_UPLOAD", default_value = "512MiB")]
     upload: String,
-    /// The most an artifact may unpack to.
-    #[arg(long, env = "ROOKERY_UNPACKED", default_value = "2GiB")]
-    unpacked: String,
+    /// The most an artifact may unpack to; 2GiB when not given, or an eighth of the memory there is if that is less.
+    #[arg(long, env = "ROOKERY_UNPACKED")]
+    unpacked: Option<String>,
     /// The most entries in an archive.
     #[arg(long, env = "ROOKERY_ENTRIES", default_value_t = 10_000)]
     entries: usize,
@@ -97,6 +97,7 @@ pub(super) fn start_log(default: &str) {
 impl Serve {
     fn options(&self) -> Result<config::Serve> {
         let memory = self.memory.as_deref().map_or_else(|| Ok(config::half_of_memory()), config::bytes)?;
+        let unpacked = self.unpacked.as_deref().map_or_else(|| Ok(config::unpacked()), config::bytes)?;
         let body = usize::try_from(config::bytes(&self.body)?).map_err(Error::internal)?;
         let zero = [
             ("workers", self.workers == Some(0)),
@@ -137,7 +138,7 @@ impl Serve {
             concurrency: self.concurrency,
             upload: config::bytes(&self.upload)?,
             json_depth: self.json_depth,
-            archive: Limits { unpacked: config::bytes(&self.unpacked)?, entries: self.entries, name: self.entry_name },
+            archive: Limits { unpacked, entries: self.entries, name: self.entry_name },
             keep_versions: self.keep_versions,
             token_seconds: self.token_seconds,
             guesses: self.guesses,

@@ -214,6 +214,13 @@ struct Format {
     load: fn(&mut dyn Read, u64) -> Result<Box<dyn Model>>,
 }
 
+/// Whether a file that begins with `head`, [`HEAD`](crate::artifact::HEAD) bytes of it, may be of a known format. What is
+/// refused here need not be read: no format recognises it whatever follows.
+pub fn may_be_known(head: &[u8]) -> bool {
+    // What names a graph, and an array file's format, may stand behind longer things.
+    FORMATS.iter().any(|format| (format.recognises)(head)) || onnx::may_begin(head) || safetensors::may_begin(head)
+}
+
 /// Checks an artifact and makes its prepared form.
 ///
 /// # Errors

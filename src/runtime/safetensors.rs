@@ -50,6 +50,11 @@ fn header(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(..length)
 }
 
+/// Whether a longer file that begins so may be such a one.
+pub(super) fn may_begin(head: &[u8]) -> bool {
+    head.first_chunk::<8>().is_some_and(|length| u64::from_le_bytes(*length) <= HEADER_MAX as u64) && head.get(8) == Some(&b'{')
+}
+
 /// Whether the bytes are such a file of `format`: its header begins like one and names it.
 pub(super) fn names_format(bytes: &[u8], format: &str) -> bool {
     // A file cut inside its header is still known for what it is, so that the refusal can say so.

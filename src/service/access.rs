@@ -194,7 +194,7 @@ impl Service {
     }
 
     fn chores(&self) {
-        match self.store.housekeeping(blobs::sweep) {
+        match self.sweep() {
             Ok(0) => {}
             Ok(swept) => tracing::info!(swept, "removed the remains of dead uploads"),
             Err(error) => tracing::error!(?error, "dead uploads could not be swept"),
@@ -202,12 +202,13 @@ impl Service {
         self.remember_hot();
     }
 
-    /// Removes the remains of dead uploads now, and returns how many there were.
+    /// Removes the remains of dead uploads now, not those of this process that are under way, and returns how many there were.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn sweep(&self) -> Result<usize> {
-        self.store.housekeeping(blobs::sweep)
+        let live = self.live.all();
+        self.store.housekeeping(|tx| blobs::sweep(tx, &live))
     }
 
     /// The numbers of this moment.

@@ -1,7 +1,8 @@
 //! Endpoints: a name, its production variants by weight, each a pipeline of stages.
 //!
 //! Making one asks for the right to read every model it would serve too: otherwise an endpoint of one's own over another
-//! one's prefix would be a way around their policies. Next: `invoke.rs`, which runs them.
+//! one's prefix would be a way around their policies. Next: `makers.rs`, which asks again for each model; `invoke.rs`,
+//! which runs them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::metrics::{Lanes, Metrics, VariantMetrics};
 use crate::names::{EndpointName, ModelPath, Prefix};
 use crate::runtime::postprocess::Postprocess;
 use crate::runtime::select::Selected;
-use crate::store::{Read, endpoints as kept, models};
+use crate::store::{endpoints as kept, models};
 
 const STAGES_MAX: usize = 15;
 const VARIANTS_MAX: usize = 10;
@@ -160,6 +161,8 @@ pub struct Endpoint {
     pub variants: Vec<Variant>,
     /// When it was made.
     pub created_at: i64,
+    /// By whose rights it reads models: a principal's unique id. `None` for one made before makers were kept.
+    pub(super) maker: Option<Arc<str>>,
     /// As written, with its variants spelled out.
     config: EndpointConfig,
     total_weight: f64,
@@ -172,6 +175,7 @@ impl Endpoint {
     pub(super) fn from_kept(kept: kept::Kept, metrics: &Metrics) -> Result<Self> {
         let config: EndpointConfig = serde_json::from_str(&kept.config).map_err(Error::internal)?;
         let mut endpoint = Self::build(&config, kept.created_at, |endpoint, variant| metrics.variant(endpoint, variant))?;
+        endpoint.maker = kept.maker.as_deref().map(Arc::from);
         endpoint.kept = Some(kept);
         Ok(endpoint)
     }
@@ -221,7 +225,7 @@ impl Endpoint {
             return Err(Error::invalid("the weights of all variants are 0; give at least one a share"));
         }
         let config = EndpointConfig { name: name.to_string(), stages: Vec::new(), variants: written.to_vec() };
-        Ok(Self { arn: name.arn(), name, variants, created_at, config, total_weight, turn: AtomicU64::new(0), kept: None })
+        Ok(Self { arn: name.arn(), name, variants, created_at, maker: None, config, total_weight, turn: AtomicU64::new(0), kept: None })
     }
 
     /// The variant that answers next: the one asked for, or one by weight. Multiples of the golden ratio spread turns
@@ -242,6 +246,11 @@ impl Endpoint {
             left < 0.0
         });
         by_weight.or(self.variants.first()).ok_or_else(|| Error::invalid(format!("endpoint {} has no variant", self.name)))
+    }
+
+    /// Where the models of all variants come from.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.variants.iter().flat_map(|variant| variant.stages.iter()).filter_map(Stage::source)
     }
 
     /// The endpoint as written, `variants` spelled out.
@@ -308,7 +317,8 @@ fn stage(written: &StageConfig, last: bool) -> Result<Stage> {
 }
 
 impl Service {
-    /// Makes an endpoint.
+    /// Makes an endpoint. One that is there already with the same configuration and another maker is taken over: from then
+    /// on it reads its models by the rights of `caller`.
     ///
     /// # Errors
     /// Denied, malformed, a fixed model missing, the name taken.
@@ -316,41 +326,27 @@ impl Service {
         let name = EndpointName::parse(&config.name)?;
         let permit = self.authorise(caller, "sagemaker:CreateEndpoint", &name.arn(), |_| ())?;
         let endpoint = Endpoint::build(config, 0, |_, _| Arc::default())?;
-        for stage in endpoint.variants.iter().flat_map(|variant| variant.stages.iter()) {
-            let arn = match stage.source() {
-                Some(Source::Fixed(path)) => path.arn(),
-                Some(Source::Multi { prefix, .. }) => format!("arn:aws:s3:::{prefix}*"),
-                None => continue,
-            };
-            let _readable = self.authorise(caller, "s3:GetObject", &arn, |_| ())?;
-        }
+        self.may_make(caller, &endpoint)?;
         let json = serde_json::to_string(endpoint.config()).map_err(Error::internal)?;
+        let maker = caller.principal().unique_id.as_str();
         self.change(&permit, caller, "sagemaker:CreateEndpoint", &endpoint.arn, |tx| {
-            for stage in endpoint.variants.iter().flat_map(|variant| variant.stages.iter()) {
-                match stage.source() {
-                    Some(Source::Fixed(path)) if models::pointer(tx, path)?.is_none() => {
+            for source in endpoint.sources() {
+                match source {
+                    Source::Fixed(path) if models::pointer(tx, path)?.is_none() => {
                         return Err(Error::invalid(format!("there is no model `{path}`; upload it first")));
                     }
-                    Some(Source::Fixed(_)) | None => {}
-                    Some(Source::Multi { prefix, .. }) => self.may_read_all(caller, tx, prefix)?,
+                    Source::Fixed(_) => {}
+                    Source::Multi { prefix, .. } => self.may_read_all(caller, tx, prefix)?,
                 }
             }
-            kept::create(tx, &endpoint.name, &json)
+            // Who could delete it and make it again need not leave callers without it in between.
+            let may_replace = self.authorise(caller, "sagemaker:DeleteEndpoint", &endpoint.arn, |_| ()).is_ok();
+            if may_replace && kept::take_over(tx, &endpoint.name, &json, maker)? {
+                return Ok(());
+            }
+            kept::create(tx, &endpoint.name, &json, maker)
         })?;
         self.snapshot.load().endpoint(name.as_str()).cloned().ok_or_else(|| Error::not_found(format!("endpoint `{name}` was deleted")))
-    }
-
-    /// Whether `caller` may read every model there is under `prefix`: an endpoint would serve them all.
-    fn may_read_all(&self, caller: &Caller, read: &Read<'_>, prefix: &Prefix) -> Result<()> {
-        let mut after = String::new();
-        loop {
-            let page = models::paths(read, prefix.as_str(), &after, 1000)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            for path in &page {
-                let _readable = self.authorise(caller, "s3:GetObject", &format!("arn:aws:s3:::{path}"), |_| ())?;
-            }
-            after.clone_from(last);
-        }
     }
 
     /// One endpoint.

@@ -16,7 +16,6 @@ use smallvec::SmallVec;
 use super::Service;
 use super::catalog::Target;
 use super::endpoints::{Endpoint, Source, Stage, Variant};
-use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::cache::{Join, Lease};
 use crate::codec::answer::Accept;
@@ -26,10 +25,9 @@ use crate::metrics::VariantMetrics;
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
 use crate::runtime::pipeline::{self, Blocks, Step};
-use crate::runtime::{self, Model, prepared};
-use crate::store::blobs::{BlobReader, CHUNK};
+use crate::runtime::{self, Model};
+use crate::store::blobs::BlobReader;
 use crate::store::models::Pointer;
-use crate::store::{blobs, models};
 use crate::tensor::Block;
 
 /// Work estimated above this leaves the thread that takes requests.
@@ -107,6 +105,13 @@ type Stages<T> = SmallVec<[T; 2]>;
 /// A stage with its model in hand.
 type Ready = (Arc<Target>, Lease<Loaded>);
 
+/// The endpoint that answers, and the count of access writes it was found under.
+#[derive(Debug, Clone, Copy)]
+struct Served<'a> {
+    endpoint: &'a Endpoint,
+    epoch: i64,
+}
+
 /// One of the predictions at once; gives its place back when the last piece of its work ends, also work on another
 /// thread whose caller went away.
 struct Slot(Arc<AtomicUsize>);
@@ -128,7 +133,7 @@ impl Service {
     /// Denied; [`Kind::Validation`] for a missing endpoint, model or malformed rows, as AWS has it; [`Kind::Model`];
     /// [`Kind::Unavailable`] when full.
     pub async fn invoke(self: &Arc<Self>, caller: &Caller, call: Call<'_>) -> Result<Answered> {
-        let (permit, endpoint) = self.permitted(caller, call.endpoint, call.target_model)?;
+        let (permit, endpoint, epoch) = self.permitted(caller, call.endpoint, call.target_model)?;
         let Some(endpoint) = endpoint else {
             return Err(Error::invalid(format!("Endpoint {} of account {ACCOUNT} not found.", call.endpoint)));
         };
@@ -136,7 +141,7 @@ impl Service {
         let metrics = variant.metrics.here();
         metrics.invocations.add();
         caller.principal().metrics.invocations.add();
-        let result = self.answer(&permit, endpoint.name.as_str(), variant, call).await;
+        let result = self.answer(&permit, Served { endpoint: &endpoint, epoch }, variant, call).await;
         match &result {
             Ok(answered) => {
                 let overhead = answered.done.duration_since(call.arrived).saturating_sub(answered.predict);
@@ -166,8 +171,8 @@ impl Service {
         self.permitted(caller, endpoint, target_model).map(drop)
     }
 
-    /// Asks the policies, and then whether there is such an endpoint.
-    fn permitted(&self, caller: &Caller, name: &str, target_model: Option<&str>) -> Result<(Permit, Option<Arc<Endpoint>>)> {
+    /// Asks the policies, and then whether there is such an endpoint. Also tells of which picture both are.
+    fn permitted(&self, caller: &Caller, name: &str, target_model: Option<&str>) -> Result<(Permit, Option<Arc<Endpoint>>, i64)> {
         let snapshot = self.snapshot.load();
         let found = snapshot.endpoint(name);
         let unknown_arn;
@@ -184,22 +189,22 @@ impl Service {
                 context.target_model(target);
             }
         })?;
-        Ok((permit, found.cloned()))
+        Ok((permit, found.cloned(), snapshot.epochs.access))
     }
 
-    async fn answer(self: &Arc<Self>, permit: &Permit, endpoint: &str, variant: &Variant, call: Call<'_>) -> Result<Answered> {
+    async fn answer(self: &Arc<Self>, permit: &Permit, served: Served<'_>, variant: &Variant, call: Call<'_>) -> Result<Answered> {
         let accept = Accept::parse(call.accept.filter(|asked| asked.trim() != "*/*").or(variant.accept.as_deref()))?;
         let slot = self.admit()?;
-        let places = places(endpoint, variant, call.target_model)?;
+        let places = places(served.endpoint.name.as_str(), variant, call.target_model)?;
         let mut started = Instant::now();
         let mut load = Duration::ZERO;
-        let ready = match self.warm(&places, started) {
+        let ready = match self.warm(&places, served, started) {
             Some(ready) => {
                 variant.metrics.here().cache_hits.add();
                 ready
             }
             None => {
-                let ready = self.cold(permit, &places, variant, &slot).await.map_err(missing_model)?;
+                let ready = self.cold(permit, &places, served, variant, &slot).await.map_err(missing_model)?;
                 load = started.elapsed();
                 started += load;
                 variant.metrics.here().loading_wait.observe(micros(load));
@@ -277,32 +282,38 @@ impl Service {
     }
 
     /// Every stage's model, if all are in memory.
-    fn warm(&self, places: &[Place], now: Instant) -> Option<Stages<Ready>> {
+    fn warm(&self, places: &[Place], served: Served<'_>, now: Instant) -> Option<Stages<Ready>> {
         let one = |place: &Place| {
-            let target = self.catalog.get(&place.path)?;
+            let target = self.catalog.get(&place.path, served.endpoint.maker.as_deref())?;
+            if !target.is_allowed(served.epoch, now) {
+                return None;
+            }
             let lease = self.cache.get(&target.pointer.version, now)?;
             Some((target, lease))
         };
         places.iter().map(one).collect()
     }
 
-    async fn cold(self: &Arc<Self>, permit: &Permit, places: &[Place], variant: &Variant, slot: &Arc<Slot>) -> Result<Stages<Ready>> {
+    async fn cold(
+        self: &Arc<Self>,
+        permit: &Permit,
+        places: &[Place],
+        served: Served<'_>,
+        variant: &Variant,
+        slot: &Arc<Slot>,
+    ) -> Result<Stages<Ready>> {
         let mut ready = Stages::with_capacity(places.len());
         for place in places {
-            let mut target = self.catalog.get(&place.path);
+            let now = Instant::now();
+            let asked = self.may_serve(served.endpoint, &place.path)?;
+            let mut target = self.catalog.get(&place.path, served.endpoint.maker.as_deref());
             let mut tries = 0;
             loop {
                 let found = match target.take() {
                     Some(found) => found,
-                    None => {
-                        let (service, path, slot) = (self.clone(), place.path.clone(), slot.clone());
-                        blocking(move || {
-                            let _slot = slot;
-                            service.look_up(&path)
-                        })
-                        .await?
-                    }
+                    None => self.find(&place.path, served.endpoint.maker.as_ref(), slot.clone()).await?,
                 };
+                found.allow(asked, now);
                 tries += 1;
                 match self.model(permit, place, found, variant, slot).await {
                     // Replaced between looking and loading: the store is asked again, not the memory of it. A path that
@@ -360,18 +371,6 @@ impl Service {
         Ok((target, lease.map_err(named)?))
     }
 
-    /// Asks the store what a path points at, and remembers it.
-    pub(super) fn look_up(&self, path: &ModelPath) -> Result<Arc<Target>> {
-        let generation = self.catalog.generation();
-        let pointer = self.store.snapshot(|read| models::pointer(read, path))?;
-        let pointer = pointer.ok_or_else(|| Error::not_found(format!("there is no model `{path}`")))?;
-        let pointer = if pointer.prepared_format == prepared::FORMAT { pointer } else { self.prepare_again(&pointer)? };
-        let version = pointer.version.to_string().into();
-        let target = Arc::new(Target { metrics: self.metrics.model(path.as_str()), path: path.clone(), version, pointer });
-        self.catalog.remember(&target, generation);
-        Ok(target)
-    }
-
     /// Reads a prepared form into a model, and counts the time of either half.
     pub(super) fn read_model(&self, pointer: &Pointer, metrics: Option<&VariantMetrics>) -> Result<Loaded> {
         let started = Instant::now();
@@ -388,21 +387,6 @@ impl Service {
             metrics.loading.observe(micros(started.elapsed().saturating_sub(download)));
         }
         Ok(model)
-    }
-
-    /// Makes a version's prepared form anew, for this build's format.
-    fn prepare_again(&self, pointer: &Pointer) -> Result<Pointer> {
-        let artifact = self.store.snapshot(|read| Artifact::read(BlobReader::open(read, pointer.artifact)?, self.options.archive))?;
-        let made = runtime::prepare(&artifact)?;
-        let summary = serde_json::to_string(&made.summary).map_err(Error::internal)?;
-        let blob = self.store.housekeeping(blobs::begin)?;
-        for (index, slice) in made.bytes.chunks(16 * CHUNK).enumerate() {
-            self.store.housekeeping(|tx| blobs::append(tx, blob, index * 16, slice))?;
-        }
-        self.store
-            .housekeeping(|tx| models::replace_prepared(tx, pointer.version, blob, prepared::FORMAT, &summary, made.summary.weight))?;
-        let again = self.store.snapshot(|read| models::version_pointer(read, pointer.version))?;
-        again.ok_or_else(|| Error::not_found("the version was deleted a moment ago"))
     }
 }
 

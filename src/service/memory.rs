@@ -2,14 +2,15 @@
 //!
 //! Next: `../cache/mod.rs`, which decides what goes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
 use super::Service;
+use super::invoke::blocking;
 use crate::authn::Caller;
-use crate::cache::{Evicted, Inspected};
+use crate::cache::{Evicted, Inspected, Join};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ModelPath, Version};
 use crate::store::{Read, loaded, models};
@@ -45,13 +46,8 @@ impl Service {
         let permit = self.authorise(caller, "rookery:DescribeCache", "*", |_| ())?;
         let pins = self.store.read(&permit, loaded::pins)?;
         let entries = self.cache.inspect();
-        let paths: HashMap<Version, Vec<String>> = self.store.read(&permit, |read| {
-            let mut paths = HashMap::new();
-            for entry in &entries {
-                paths.insert(entry.key, models::paths_of(read, entry.key)?);
-            }
-            Ok(paths)
-        })?;
+        let versions: Vec<Version> = entries.iter().map(|entry| entry.key).collect();
+        let paths = self.store.read(&permit, |read| models::paths_of(read, &versions))?;
         let (loads, evictions) = self.cache.counts();
         Ok(Memory {
             budget: self.cache.budget(),
@@ -64,21 +60,46 @@ impl Service {
         })
     }
 
-    /// Keeps a path's current version in memory whatever else needs the room, and loads it. Blocks.
+    /// Keeps a path's current version in memory whatever else needs the room, and loads it.
     ///
     /// # Errors
     /// Denied, not there; [`Kind::TooLarge`] when all pins together do not fit.
-    pub fn pin(&self, caller: &Caller, path: &ModelPath) -> Result<()> {
+    pub async fn pin(self: &Arc<Self>, caller: &Caller, path: &ModelPath) -> Result<()> {
         let permit = self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?;
-        let epoch = self.store.write(&permit, |tx| {
-            loaded::pin(tx, path)?;
-            self.pins_fit(tx)?;
-            Ok(tx.epochs()?.models)
-        })?;
-        self.catalog.forget(path, epoch);
-        self.refresh_pins()?;
-        let target = self.look_up(path)?;
-        self.load_pointer(&target.pointer).map(drop)
+        let (service, pinned) = (self.clone(), path.clone());
+        blocking(move || {
+            let epoch = service.store.write(&permit, |tx| {
+                loaded::pin(tx, &pinned)?;
+                service.pins_fit(tx)?;
+                Ok(tx.epochs()?.models)
+            })?;
+            service.catalog.forget(&pinned, epoch);
+            service.refresh_pins()
+        })
+        .await?;
+        self.load_path(path).await.map(drop)
+    }
+
+    /// Loads what a path points at, ahead of its first call. Returns whether it was loaded already.
+    ///
+    /// # Errors
+    /// Denied, not there, no room.
+    pub async fn load_model(self: &Arc<Self>, caller: &Caller, path: &ModelPath) -> Result<bool> {
+        let _permit = self.authorise(caller, "rookery:LoadModel", &path.arn(), |_| ())?;
+        self.load_path(path).await
+    }
+
+    async fn load_path(self: &Arc<Self>, path: &ModelPath) -> Result<bool> {
+        let target = self.find(path, None, ()).await?;
+        let service = self.clone();
+        blocking(move || service.load_pointer(&target.pointer)).await
+    }
+
+    fn load_pointer(&self, pointer: &models::Pointer) -> Result<bool> {
+        match self.cache.join(&pointer.version)? {
+            Join::Load(ticket) => ticket.load(pointer.weight as u64, || self.read_model(pointer, None)).map(|_| false),
+            _ => Ok(true),
+        }
     }
 
     /// Refuses a write after which all pinned models together would not fit.
@@ -130,8 +151,15 @@ impl Service {
             let wanted = pins.into_iter().map(|(_, version)| version).chain(hot);
             let mut count = 0;
             for version in wanted {
-                let pointer = service.store.snapshot(|read| models::version_pointer(read, version));
-                let Ok(Some(pointer)) = pointer else { continue };
+                // Also what an earlier release prepared comes back, made anew.
+                let pointer = match service.current(version) {
+                    Ok(Some(pointer)) => pointer,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::warn!(%version, ?error, "a model that was hot could not be loaded again");
+                        continue;
+                    }
+                };
                 if service.cache.used() + pointer.weight as u64 > service.cache.budget() {
                     break;
                 }

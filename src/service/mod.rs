@@ -5,10 +5,12 @@
 
 mod access;
 mod catalog;
+mod current;
 pub mod endpoints;
 pub mod invoke;
 pub mod keys;
 mod login;
+mod makers;
 pub mod memory;
 pub mod models;
 pub mod policies;
@@ -25,8 +27,9 @@ use tokio::sync::Semaphore;
 
 use self::access::Snapshot;
 use self::catalog::Catalog;
+use self::current::Preparing;
 use self::invoke::{Loaded, micros};
-use self::models::Preparing;
+use self::models::Live;
 use crate::artifact::Limits;
 use crate::authn::{Caller, MasterKey, Passwords, Throttle, Tokens};
 use crate::cache::Cache;
@@ -127,6 +130,7 @@ pub struct Service {
     /// Turns of long predictions.
     long: Arc<Semaphore>,
     preparing: Preparing,
+    live: Arc<Live>,
 }
 
 impl Service {
@@ -157,6 +161,7 @@ impl Service {
             refused: AtomicU64::new(0),
             long: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
             preparing: Preparing::default(),
+            live: Arc::default(),
             store,
             options,
         };

@@ -3,16 +3,15 @@
 //! An upload streams into staged pieces, is prepared (which is where everything wrong with it is found), and becomes
 //! visible by one small transaction; refused or abandoned, nothing of it stays. Next: `invoke.rs`, which serves them.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Service;
 use super::endpoints::Endpoint;
-use super::invoke::{Loaded, blocking};
+use super::invoke::blocking;
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::error::{Error, Kind, Result};
@@ -26,9 +25,7 @@ use crate::store::{Tx, audit, endpoints};
 /// Bytes gathered before they are written out; a smaller artifact is written once, with its pointer.
 pub const BATCH: usize = 4 * CHUNK;
 /// The most bytes one transaction writes.
-const TRANSACTION: usize = 16 * CHUNK;
-/// Uploads that wait to be prepared, each with at most [`BATCH`] bytes in memory; more are answered 503.
-const WAITING_MAX: usize = 64;
+pub(super) const TRANSACTION: usize = 16 * CHUNK;
 /// The longest page of a list.
 pub const PAGE_MAX: usize = 1000;
 
@@ -73,34 +70,37 @@ pub struct Published {
     pub summary: Summary,
 }
 
-/// Who prepares: one at a time, since a small artifact may unpack to a large one and takes several times that in memory.
-#[derive(Debug)]
-pub(super) struct Preparing {
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-}
+/// What uploads under way have staged: it is not for the sweep, however slowly they come or long they wait.
+#[derive(Debug, Default)]
+pub(super) struct Live(Mutex<HashSet<BlobId>>);
 
-impl Default for Preparing {
-    fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(1)), waiting: AtomicUsize::new(0) }
+impl Live {
+    fn set(&self) -> MutexGuard<'_, HashSet<BlobId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn all(&self) -> Vec<BlobId> {
+        self.set().iter().copied().collect()
     }
 }
 
-impl Preparing {
-    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
-        /// Gives the place back also when the sender goes away.
-        struct Place<'a>(&'a AtomicUsize);
-        impl Drop for Place<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        let before = self.waiting.fetch_add(1, Ordering::SeqCst);
-        let _place = Place(&self.waiting);
-        if before >= WAITING_MAX {
-            return Err(Error::new(Kind::Unavailable, "too many uploads wait to be checked; send this one again in a second"));
-        }
-        self.turns.clone().acquire_owned().await.map_err(Error::internal)
+/// The pieces of an upload that are in the store already.
+#[derive(Debug)]
+struct Staged {
+    live: Arc<Live>,
+    blob: BlobId,
+}
+
+impl Staged {
+    fn new(live: &Arc<Live>, blob: BlobId) -> Self {
+        live.set().insert(blob);
+        Self { live: live.clone(), blob }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        self.live.set().remove(&self.blob);
     }
 }
 
@@ -114,7 +114,7 @@ pub struct Upload {
     path: ModelPath,
     precondition: Precondition,
     buffer: Vec<u8>,
-    staged: Option<BlobId>,
+    staged: Option<Staged>,
     pieces: usize,
     hash: Sha256,
     total: u64,
@@ -149,14 +149,16 @@ impl Upload {
         if count == 0 {
             return Ok(());
         }
-        let (staged, pieces) = (self.staged, self.pieces);
+        let (staged, pieces) = (self.staged.as_ref().map(|staged| staged.blob), self.pieces);
         let bytes = self.buffer.get(..count).unwrap_or_default();
         let blob = self.service.store.write(&self.permit, |tx| {
             let blob = staged.map_or_else(|| blobs::begin(tx), Ok)?;
             blobs::append(tx, blob, pieces, bytes)?;
             Ok(blob)
         })?;
-        self.staged = Some(blob);
+        if staged.is_none() {
+            self.staged = Some(Staged::new(&self.service.live, blob));
+        }
         self.pieces += count.div_ceil(CHUNK);
         self.buffer.drain(..count);
         Ok(())
@@ -173,7 +175,7 @@ impl Upload {
             let published = self.check_and_publish(turn);
             // Here it may block, so that nothing is left when the refusal is read.
             let staged = self.staged.take();
-            self.discard(staged);
+            self.discard(staged.as_ref().map(|staged| staged.blob));
             published
         })
         .await
@@ -213,9 +215,16 @@ impl Upload {
     fn prepare(&self) -> Result<Prepared> {
         let service = &self.service;
         let limits = service.options.archive;
-        let artifact = match self.staged {
-            None => Artifact::read(self.buffer.as_slice(), limits)?,
-            Some(blob) => service.store.read(&self.permit, |read| Artifact::read(BlobReader::open(read, blob)?, limits))?,
+        let artifact = match self.staged.as_ref().map(|staged| staged.blob) {
+            None => Artifact::read_if(self.buffer.as_slice(), self.total, limits, runtime::may_be_known)?,
+            Some(blob) => service.store.read(&self.permit, |read| {
+                // Nothing but the sweep removes what is staged for an upload under way.
+                let reader = BlobReader::open(read, blob).map_err(|error| match error.kind() {
+                    Kind::NotFound => blobs::swept(),
+                    _ => error,
+                })?;
+                Artifact::read_if(reader, self.total, limits, runtime::may_be_known)
+            })?,
         };
         runtime::prepare(&artifact)
     }
@@ -245,7 +254,7 @@ impl Upload {
             Ok(blob)
         };
         let work = |tx: &Tx<'_>| {
-            let artifact = self.staged.map_or_else(|| whole(tx, &self.buffer), Ok)?;
+            let artifact = self.staged.as_ref().map_or_else(|| whole(tx, &self.buffer), |staged| Ok(staged.blob))?;
             let prepared = prepared.map_or_else(|| whole(tx, &made.bytes), Ok)?;
             models::create_version(
                 tx,
@@ -281,7 +290,7 @@ impl Drop for Upload {
     fn drop(&mut self) {
         let Some(staged) = self.staged.take() else { return };
         let (service, permit) = (self.service.clone(), self.permit.clone());
-        let work = move || discard(&service, &permit, staged);
+        let work = move || discard(&service, &permit, staged.blob);
         // A sender that broke off is noticed on the thread that takes requests, which must not wait for the file. A
         // runtime that is stopping drops the work; then the sweep does it.
         match tokio::runtime::Handle::try_current() {
@@ -439,25 +448,6 @@ impl Service {
             }
             models::delete(tx, path, precondition)
         })
-    }
-
-    /// Loads what a path points at, ahead of its first call. Returns whether it was loaded already. Blocks.
-    ///
-    /// # Errors
-    /// Denied, not there, no room.
-    pub fn load_model(&self, caller: &Caller, path: &ModelPath) -> Result<bool> {
-        let _permit = self.authorise(caller, "rookery:LoadModel", &path.arn(), |_| ())?;
-        let target = self.look_up(path)?;
-        self.load_pointer(&target.pointer)
-    }
-
-    pub(super) fn load_pointer(&self, pointer: &models::Pointer) -> Result<bool> {
-        match self.cache.join(&pointer.version)? {
-            crate::cache::Join::Load(ticket) => {
-                ticket.load(pointer.weight as u64, || -> Result<Loaded> { self.read_model(pointer, None) }).map(|_| false)
-            }
-            _ => Ok(true),
-        }
     }
 }
 

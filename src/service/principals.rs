@@ -236,13 +236,14 @@ impl Service {
     /// Removes one, with its inline policies, keys, sessions and memberships.
     ///
     /// # Errors
-    /// Denied, not there, the last administrator.
+    /// Denied, not there, the last administrator, one by whose rights an endpoint reads its models.
     pub fn delete_principal(&self, caller: &Caller, noun: Noun, name: &str) -> Result<()> {
         let name = self.canonical(noun, name)?;
         let action = format!("iam:Delete{}", title(noun));
         let permit = self.authorise_principal(caller, &action, noun, name.as_str(), None)?;
         self.change(&permit, caller, &action, &noun.arn(name.as_str()), |tx| {
             self.guard(caller, noun, name.as_str())?;
+            self.makes_nothing(caller, tx, noun, name.as_str())?;
             kept::delete(tx, noun, &name)
         })
     }

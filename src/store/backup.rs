@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::blobs::{BlobId, BlobReader};
 use super::open::{beside, look};
 use super::{Read, SCHEMA_VERSION, Store, failed};
+use crate::artifact::{Artifact, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
 use crate::policy::Permit;
@@ -78,48 +80,111 @@ impl Store {
 }
 
 /// Puts the backup at `source` to `target` after verifying it. An existing `target` is replaced only with `force`, and
-/// never while a server has it open.
+/// never while anyone has it open: from before the copy until the new file is in place nobody else gets in, so that no
+/// write is acknowledged that the new file does not have.
 ///
 /// # Errors
-/// When the backup does not verify, `target` exists, or files cannot be written.
+/// When the backup does not verify, `target` exists or is in use, or files cannot be written.
 pub fn restore(source: &Path, target: &Path, force: bool, progress: Progress<'_>) -> Result<Verified> {
     let verified = verify(source, progress)?;
-    if target.exists() {
-        if !force {
-            return Err(Error::conflict(format!("`{}` exists; stop its server and say --force to replace it", target.display())));
-        }
-        let held = Connection::open(target).and_then(|connection| {
-            connection.busy_timeout(Duration::ZERO)?;
-            // Succeeds only when no other process has the file open.
-            connection.query_row("PRAGMA journal_mode=DELETE", [], |row| row.get::<_, String>(0))
-        });
-        let in_use = match &held {
-            Ok(mode) => mode != "delete",
-            // Anything else is a damaged file, which is what a restore is for.
-            Err(error) => matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)),
-        };
-        if in_use {
-            return Err(Error::conflict(format!("`{}` is in use; stop its server first", target.display())));
-        }
-    }
+    // What a link points at is what a server opens, and the log is beside that.
+    let resolved = fs::canonicalize(target);
+    let target = resolved.as_deref().unwrap_or(target);
+    let place = Place::take(source, target, force)?;
     // By the engine, so that what is still in the log beside the source comes along.
-    let copied = look(source, |connection| {
+    let put = look(source, |connection| {
         let partial = partial(target)?;
         let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
         copy(connection, source, name, progress)?;
         File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))
+    })
+    .and_then(|()| place.put(target));
+    if put.is_err() {
+        let _ = fs::remove_file(beside(target, ".partial"));
+        place.give_up(target);
+    }
+    put.map(|()| verified)
+}
+
+/// The file that is about to be replaced, kept from everyone else.
+struct Place {
+    /// Holds SQLite's own exclusive lock. Whoever opens the file meanwhile waits; and when that ends because the file was
+    /// replaced, the engine refuses their first write, since the file they opened has lost its name. There is none for
+    /// a file too damaged for a lock, which nobody else can open either.
+    held: Option<Connection>,
+    /// Nothing was there before.
+    fresh: bool,
+}
+
+impl Place {
+    fn take(source: &Path, target: &Path, force: bool) -> Result<Self> {
+        // Nothing is lost with a file that holds nothing: the one an interrupted restore left.
+        let fresh = fs::metadata(target).map_or(true, |file| file.len() == 0);
+        if !fresh && !force {
+            return Err(Error::conflict(format!("`{}` exists; stop its server and say --force to replace it", target.display())));
+        }
+        let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+        if identity(source).is_ok_and(|source| identity(target).is_ok_and(|target| source == target)) {
+            return Err(Error::conflict(format!("`{}` is the backup itself; give another path with --db", target.display())));
+        }
+        if fresh {
+            // A name with nothing behind it cannot be locked.
+            let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(target);
+            made.map_err(|error| io_error("write", target, error))?;
+        }
+        Ok(Self { held: hold(target)?, fresh })
+    }
+
+    /// Gives the name to the finished copy.
+    fn put(&self, target: &Path) -> Result<()> {
+        if self.held.is_none() && hold(target)?.is_some() {
+            return Err(Error::conflict(format!("`{}` was changed meanwhile; try again", target.display())));
+        }
+        // A log of what was there before would be taken for the new file's own.
+        for suffix in ["-wal", "-shm", "-journal"] {
+            let _ = fs::remove_file(beside(target, suffix));
+        }
+        fs::rename(beside(target, ".partial"), target).map_err(|error| io_error("write", target, error))?;
+        sync_folder(target)
+    }
+
+    fn give_up(&self, target: &Path) {
+        if self.fresh && fs::metadata(target).is_ok_and(|file| file.len() == 0) {
+            let _ = fs::remove_file(target);
+        }
+    }
+}
+
+/// Locks the database at `target` for as long as the connection lives. `None` when it is damaged, which is what a restore
+/// is for.
+fn hold(target: &Path) -> Result<Option<Connection>> {
+    let held = Connection::open_with_flags(target, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+        connection.busy_timeout(Duration::ZERO)?;
+        let mode = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0));
+        // Succeeds only when no other process has the file open. Without a log, a lock on the file keeps readers out too;
+        // with one it would keep out writers alone, so it counts only if nobody brought the log back before it.
+        mode("PRAGMA journal_mode=DELETE")?;
+        connection.execute_batch("BEGIN EXCLUSIVE")?;
+        let locked = mode("PRAGMA journal_mode")? == "delete";
+        Ok((connection, locked))
     });
-    let partial = beside(target, ".partial");
-    if copied.is_err() {
-        let _ = fs::remove_file(&partial);
+    let in_use = || Err(Error::conflict(format!("`{}` is in use; stop its server first", target.display())));
+    match held {
+        Ok((connection, true)) => Ok(Some(connection)),
+        Ok((_, false)) => in_use(),
+        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => in_use(),
+        Err(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SystemIoFailure)
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => {
+            Err(Error::new(Kind::Unavailable, format!("cannot lock `{}`; check that it may be written", target.display())).because(error))
+        }
     }
-    copied?;
-    for suffix in ["-wal", "-shm"] {
-        let _ = fs::remove_file(beside(target, suffix));
-    }
-    fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
-    sync_folder(target)?;
-    Ok(verified)
 }
 
 /// Copies all of `path`, open as `source`, into the empty file `name`. The copy is one statement, so how far it is shows
@@ -134,7 +199,12 @@ fn copy(source: &Connection, path: &Path, name: &str, progress: Progress<'_>) ->
                 thread::park_timeout(MEASURE);
             }
         });
-        let copied = source.execute("VACUUM INTO ?1", [name]).map(drop).map_err(failed);
+        let copied = source.execute("VACUUM INTO ?1", [name]).map(drop).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => {
+                Error::new(Kind::Unavailable, format!("the disk is full with `{name}`; make room or give another path")).because(error)
+            }
+            _ => failed(error),
+        });
         over.store(true, Ordering::Relaxed);
         measure.thread().unpark();
         copied
@@ -143,7 +213,6 @@ fn copy(source: &Connection, path: &Path, name: &str, progress: Progress<'_>) ->
 
 /// The empty file that becomes `target`. Password hashes will be inside, so only the owner may read it from the start.
 fn partial(target: &Path) -> Result<PathBuf> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let partial = beside(target, ".partial");
     let _ = fs::remove_file(&partial);
     let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
@@ -200,8 +269,10 @@ pub fn verify(path: &Path, progress: Progress<'_>) -> Result<Verified> {
 
 /// Whether the prepared form is what the artifact gives, where this build writes the same format.
 fn check_prepared(read: &Read<'_>, artifact: BlobId, prepared: BlobId) -> Result<()> {
-    let limits = crate::artifact::Limits { unpacked: u64::MAX, entries: usize::MAX, name: usize::MAX };
-    let made = crate::runtime::prepare(&crate::artifact::Artifact::read(BlobReader::open(read, artifact)?, limits)?)?;
+    let limits = Limits { unpacked: u64::MAX, entries: usize::MAX, name: usize::MAX };
+    let source = BlobReader::open(read, artifact)?;
+    let length = source.length();
+    let made = crate::runtime::prepare(&Artifact::read_if(source, length, limits, crate::runtime::may_be_known)?)?;
     let mut kept = Vec::new();
     BlobReader::open(read, prepared)?.read_to_end(&mut kept).map_err(Error::internal)?;
     let format = |bytes: &[u8]| bytes.get(..8).map(<[u8]>::to_vec);

@@ -12,12 +12,12 @@ use crate::error::{Error, Kind, Result};
 
 /// Bytes in a piece.
 pub const CHUNK: usize = 1 << 20;
-/// An upload that has been silent this long, in seconds, is dead: bodies idle for 30 seconds are cut off, and the
-/// longest preparation is minutes.
+/// What was staged and has been silent this long, in seconds, belongs to nobody: a server touches what its own uploads
+/// staged far more often.
 pub const SILENT: i64 = 900;
 
 /// A blob's id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlobId(pub(super) i64);
 
 /// Starts a blob.
@@ -32,14 +32,22 @@ pub fn begin(tx: &Tx<'_>) -> Result<BlobId> {
 /// Appends bytes; `first` is the number of the first piece. Every piece but the last of a blob is [`CHUNK`] long.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// [`swept`] when the blob is gone; when the file cannot be written.
 pub fn append(tx: &Tx<'_>, blob: BlobId, first: usize, bytes: &[u8]) -> Result<()> {
+    let length = i64::try_from(bytes.len()).map_err(Error::internal)?;
+    if tx.run("UPDATE blob SET bytes = bytes + ?2, touched_at = ?3 WHERE id = ?1", params![blob.0, length, tx.now])? == 0 {
+        return Err(swept());
+    }
     for (index, piece) in bytes.chunks(CHUNK).enumerate() {
         let seq = i64::try_from(first + index).map_err(Error::internal)?;
         tx.run("INSERT INTO chunk (blob, seq, data) VALUES (?1, ?2, ?3)", params![blob.0, seq, piece])?;
     }
-    let length = i64::try_from(bytes.len()).map_err(Error::internal)?;
-    tx.run("UPDATE blob SET bytes = bytes + ?2, touched_at = ?3 WHERE id = ?1", params![blob.0, length, tx.now]).map(drop)
+    Ok(())
+}
+
+/// The refusal of an upload whose pieces the sweep took for dead, as when the machine slept or its clock was set.
+pub fn swept() -> Error {
+    Error::new(Kind::Unavailable, "the upload took too long and was swept; send it again")
 }
 
 /// Removes a blob that was never marked ready.
@@ -55,8 +63,7 @@ pub(super) fn ready(tx: &Tx<'_>, blob: BlobId) -> Result<()> {
     if tx.run("UPDATE blob SET ready = 1 WHERE id = ?1 AND ready = 0", params![blob.0])? == 1 {
         return Ok(());
     }
-    // Swept meanwhile: only an upload stopped for longer than any limit gets here.
-    Err(Error::new(Kind::Unavailable, "the upload took too long and was swept; send it again"))
+    Err(swept())
 }
 
 /// Removes a ready blob nothing points at any more.
@@ -64,11 +71,15 @@ pub(super) fn remove(tx: &Tx<'_>, blob: BlobId) -> Result<()> {
     tx.run("DELETE FROM blob WHERE id = ?1", params![blob.0]).map(drop)
 }
 
-/// Removes the remains of dead uploads: staged blobs that have been silent for [`SILENT`] seconds. Returns how many.
+/// Removes the remains of dead uploads: staged blobs that have been silent for [`SILENT`] seconds. Those of `live` uploads,
+/// which may come slowly or wait long for their turn, count as touched now. Returns how many are gone.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn sweep(tx: &Tx<'_>) -> Result<usize> {
+pub fn sweep(tx: &Tx<'_>, live: &[BlobId]) -> Result<usize> {
+    for blob in live {
+        tx.run("UPDATE blob SET touched_at = ?2 WHERE id = ?1 AND ready = 0", params![blob.0, tx.now])?;
+    }
     tx.run("DELETE FROM blob WHERE ready = 0 AND touched_at < ?1", params![tx.now - SILENT])
 }
 

@@ -24,6 +24,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_READONLY_DBMOVED};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
 pub use backup::{Progress, Verified, restore, verify};
@@ -253,12 +254,53 @@ fn busy() -> Error {
 
 /// SQLite's failure as one of ours; its own words go to the log.
 fn failed(error: rusqlite::Error) -> Error {
+    let full = "the disk of the database is full; make room";
+    match error.sqlite_error().map(|error| error.extended_code) {
+        // A restore put another file in its place between its opening and this.
+        Some(SQLITE_READONLY_DBMOVED) => {
+            return Error::new(Kind::Unavailable, "the database was replaced while it was opened; start again").because(error);
+        }
+        // What processes share about the log did not fit any more.
+        Some(SQLITE_IOERR_SHMSIZE) => return Error::new(Kind::Unavailable, full).because(error),
+        _ => {}
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy().because(error),
-        Some(ErrorCode::DiskFull) => Error::new(Kind::Unavailable, "the disk of the database is full; make room").because(error),
+        Some(ErrorCode::DiskFull) => Error::new(Kind::Unavailable, full).because(error),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             Error::new(Kind::Internal, "the database file is damaged; restore a backup with `rookery restore`").because(error)
         }
         _ => Error::internal(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_and_leaves_nothing_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("r.db")).unwrap();
+        let staged = || store.snapshot(blobs::staged).unwrap();
+        {
+            let writer = store.writer.lock().unwrap();
+            let pages: i64 = writer.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+            // The engine answers as it does when the disk takes no more.
+            writer.pragma_update(None, "max_page_count", pages + 80).unwrap();
+        }
+        let piece = vec![7; blobs::CHUNK];
+        let upload = || store.housekeeping(|tx| blobs::begin(tx).and_then(|blob| blobs::append(tx, blob, 0, &piece).map(|()| blob)));
+        let first = upload().unwrap();
+        let error = upload().unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+        assert!(error.message().contains("disk") && error.message().contains("full"), "{error}");
+        let more = store.housekeeping(|tx| blobs::append(tx, first, 1, &piece)).unwrap_err();
+        assert!(more.message().contains("full"), "{more}");
+        assert_eq!(staged(), 1, "what did not fit is not there");
+        // Room that is made is room for the next.
+        store.housekeeping(|tx| blobs::discard(tx, first)).unwrap();
+        upload().unwrap();
+        assert_eq!(staged(), 1);
     }
 }

@@ -3,6 +3,8 @@
 //! A path is a pointer to a version; publishing is one small transaction that moves it. Versions nobody points at go
 //! with the write that let them go. Next: `blobs.rs` below it, `service/models.rs` above.
 
+use std::collections::HashMap;
+
 use rusqlite::{Row, params};
 
 use super::blobs::{self, BlobId};
@@ -136,12 +138,23 @@ pub fn version_pointer(read: &Read<'_>, wanted: Version) -> Result<Option<Pointe
     )
 }
 
-/// The paths that point at a version now; at most ten.
+/// The paths that point at each of `versions` now, at most ten of each.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn paths_of(read: &Read<'_>, version: Version) -> Result<Vec<String>> {
-    read.all("SELECT path FROM model WHERE sha256 = ?1 ORDER BY path LIMIT 10", params![version.0], |row| row.get(0))
+pub fn paths_of(read: &Read<'_>, versions: &[Version]) -> Result<HashMap<Version, Vec<String>>> {
+    let list = serde_json::to_string(&versions.iter().map(ToString::to_string).collect::<Vec<_>>()).map_err(Error::internal)?;
+    let rows = read.all(
+        "SELECT m.sha256, m.path FROM json_each(?1) wanted JOIN model m
+           ON m.path IN (SELECT path FROM model WHERE sha256 = unhex(wanted.value) ORDER BY path LIMIT 10) ORDER BY m.path",
+        params![list],
+        |row| Ok((version(row, 0)?, row.get(1)?)),
+    )?;
+    let mut paths: HashMap<Version, Vec<String>> = HashMap::new();
+    for (version, path) in rows {
+        paths.entry(version).or_default().push(path);
+    }
+    Ok(paths)
 }
 
 const LISTED: &str = "SELECT m.path, m.sha256, b.bytes, v.summary, m.created_at, m.updated_at

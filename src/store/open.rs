@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 /// "Rook" in ASCII: SQLite's header field for whose file it is.
 const APPLICATION_ID: i32 = 0x526f_6f6b;
 /// Each migration's SQL; its place is the schema version it leads to.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_first.sql"), include_str!("../../migrations/0002_endpoint_maker.sql")];
 /// The newest schema this build knows.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful of migrations")]
 pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;

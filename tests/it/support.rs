@@ -93,6 +93,11 @@ impl Server {
 
     /// A server on an existing database. `admin` is left empty.
     pub(crate) fn on(db: &Path, flags: &[&str]) -> Self {
+        Self::try_on(db, flags).unwrap_or_else(|said| panic!("the server did not start: {said}"))
+    }
+
+    /// As [`Server::on`]; an error is what one that does not start says.
+    pub(crate) fn try_on(db: &Path, flags: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rookery"))
             .args(["serve", "--listen", "127.0.0.1:0", "--db"])
             .arg(db)
@@ -105,13 +110,13 @@ impl Server {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(url) = line.trim().strip_prefix("listening on ") else {
             let output = child.wait_with_output().unwrap();
-            panic!("the server did not start: {line}{}", String::from_utf8_lossy(&output.stderr));
+            return Err(format!("{line}{}", String::from_utf8_lossy(&output.stderr)));
         };
         let url = url.to_owned();
         // Its log is drained, so that it never blocks on a full pipe.
         let log = child.stderr.take().unwrap();
         std::thread::spawn(move || BufReader::new(log).lines().for_each(drop));
-        Self { child, url, db: db.to_owned(), folder: None, admin: String::new() }
+        Ok(Self { child, url, db: db.to_owned(), folder: None, admin: String::new() })
     }
 
     pub(crate) fn pid(&self) -> u32 {

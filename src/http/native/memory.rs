@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{State, reply};
+use super::super::{State, caller, reply};
 use super::{model_path, query, run};
 use crate::service::memory::Memory;
 
@@ -35,7 +35,8 @@ pub(in super::super) async fn show(request: HttpRequest, state: Data<State>) -> 
 pub(in super::super) async fn pin(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let result = async {
         let path = model_path(&request, "/api/v1/cache/pins/")?;
-        run(&request, &state, move |service, caller| service.pin(caller, &path)).await
+        let caller = caller::caller(request.head(), &state)?;
+        state.service.pin(&caller, &path).await
     };
     reply::empty(&result.await)
 }
@@ -53,7 +54,8 @@ pub(in super::super) async fn unpin(request: HttpRequest, state: Data<State>) ->
 pub(in super::super) async fn load(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let result = async {
         let path = model_path(&request, "/api/v1/cache/load/")?;
-        let already = run(&request, &state, move |service, caller| service.load_model(caller, &path)).await?;
+        let caller = caller::caller(request.head(), &state)?;
+        let already = state.service.load_model(&caller, &path).await?;
         Ok(json!({ "wasLoaded": already }))
     };
     reply::json(StatusCode::OK, &result.await)

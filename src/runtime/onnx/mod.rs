@@ -25,6 +25,7 @@ use smallvec::SmallVec;
 
 use self::graph::{Opsets, Plan, Planner, Slot};
 use self::meter::Meter;
+pub(super) use self::proto::may_begin;
 use self::value::{Data, Shape, Value, View, fault};
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};

@@ -231,6 +231,16 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Whether a longer file that begins so may be a model: a version, then a field that one has. The graph itself may be
+/// longer than what is looked at.
+pub(crate) fn may_begin(head: &[u8]) -> bool {
+    let mut fields = Fields(head);
+    if head.first() != Some(&0x08) || !matches!(fields.next(), Some(Some((1, None)))) {
+        return false;
+    }
+    fields.varint().is_some_and(|key| matches!(key >> 3, 1..=8 | 14 | 20 | 25 | 26))
+}
+
 /// Whether the bytes begin like a model: a version, and then only fields that a model has, among them a graph or the
 /// operator sets. The whole file is walked by its outer fields, which are few.
 pub(crate) fn recognises(bytes: &[u8]) -> bool {

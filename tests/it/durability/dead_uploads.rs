@@ -1,5 +1,11 @@
 //! Refused and dead uploads.
 
+use rookery::error::Kind;
+use rookery::names::ModelPath;
+use rookery::service::models::{Published, Upload};
+use rookery::service::{Options, Service};
+use rookery::store::models::Precondition;
+
 use super::*;
 
 #[test]
@@ -130,4 +136,62 @@ fn a_sender_that_breaks_off_while_the_file_is_busy_holds_up_nobody() {
     }
     file.execute_batch("ROLLBACK").unwrap();
     wait_for("what was staged is gone", Duration::from_secs(10), || counts(&server.db) == before);
+}
+
+/// A service of this process, to look at an upload between its steps.
+fn service(folder: &Path) -> std::sync::Arc<Service> {
+    Service::open(Options::new(folder.join("test.db"), 64 << 20)).unwrap()
+}
+
+fn upload(service: &std::sync::Arc<Service>) -> Upload {
+    service.upload(&service.file_caller(), ModelPath::parse("u/slow").unwrap(), Precondition::None).unwrap()
+}
+
+fn finish(upload: Upload) -> rookery::error::Result<Published> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(upload.finish())
+}
+
+#[test]
+fn an_upload_under_way_is_not_swept_however_slow_it_is() {
+    let (folder, big) = (tempfile::tempdir().unwrap(), large(100));
+    let service = service(folder.path());
+    let file = sql(&folder.path().join("test.db"));
+    let mut slow = upload(&service);
+    for piece in [&big.bytes[..5 << 20], &big.bytes[5 << 20..]] {
+        slow.push(piece).unwrap();
+        slow.flush().unwrap();
+        // Silent for longer than anyone waits, as one that drips or waits for its turn is.
+        file.execute("UPDATE blob SET touched_at = 0", []).unwrap();
+        assert_eq!(service.sweep().unwrap(), 0);
+    }
+    assert_eq!(finish(slow).unwrap().version.to_string(), big.version);
+    // Once it has ended, in whatever way, nothing of it is held.
+    let mut dropped = upload(&service);
+    dropped.push(&big.bytes[..5 << 20]).unwrap();
+    dropped.flush().unwrap();
+    drop(dropped);
+    assert_eq!(number(&file, "SELECT count(*) FROM blob WHERE ready = 0"), 0);
+    file.execute("INSERT INTO blob (touched_at) VALUES (0)", []).unwrap();
+    assert_eq!(service.sweep().unwrap(), 1);
+}
+
+#[test]
+fn an_upload_that_was_swept_is_to_be_sent_again() {
+    let (folder, big) = (tempfile::tempdir().unwrap(), large(100));
+    let service = service(folder.path());
+    let file = sql(&folder.path().join("test.db"));
+    // As a machine that slept, or whose clock was set, finds them.
+    let swept = || {
+        let mut upload = upload(&service);
+        upload.push(&big.bytes[..5 << 20]).unwrap();
+        upload.flush().unwrap();
+        assert_eq!(file.execute("DELETE FROM blob WHERE ready = 0", []).unwrap(), 1);
+        upload
+    };
+    let mut going_on = swept();
+    going_on.push(&big.bytes[..2 << 20]).unwrap();
+    for error in [going_on.flush().unwrap_err(), finish(swept()).unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Unavailable, "{error:?}");
+        assert!(error.message().contains("took too long") && error.message().contains("send it again"), "{error}");
+    }
 }

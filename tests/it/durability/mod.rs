@@ -7,7 +7,9 @@ mod backups;
 mod dead_uploads;
 mod key_file;
 mod kills;
+mod prepared_forms;
 mod restarts;
+mod restores;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};

@@ -144,3 +144,25 @@ fn a_rollback_takes_a_precondition_too() {
     back(&format!("\"{}\"", second.version)).expect(200);
     assert_eq!(version_at(&server, "e/m"), Some(first.version));
 }
+
+#[test]
+fn what_is_in_memory_is_shown_with_its_paths() {
+    let samples = Sample::many(0..3);
+    let server = Server::start();
+    for at in 0..12 {
+        server.put_model(&format!("many/{at:02}"), &samples[0].bytes).expect(201);
+    }
+    server.put_model("one/m", &samples[1].bytes).expect(201);
+    for path in ["many/03", "one/m"] {
+        server.admin("POST", &format!("/api/v1/cache/load/{path}"), b"").expect(200);
+    }
+    let paths = |version: &str| -> Value {
+        let shown = server.admin("GET", "/api/v1/cache", b"").expect(200).json();
+        shown["loaded"].as_array().unwrap().iter().find(|entry| entry["version"] == version).unwrap()["paths"].clone()
+    };
+    let ten: Vec<String> = (0..10).map(|at| format!("many/{at:02}")).collect();
+    assert_eq!(paths(&samples[0].version), json!(ten), "ten of them are enough to know it by");
+    assert_eq!(paths(&samples[1].version), json!(["one/m"]));
+    server.put_model("one/m", &samples[2].bytes).expect(200);
+    assert_eq!(paths(&samples[1].version), json!([]), "nothing points at it any more");
+}

@@ -7,6 +7,7 @@ mod administrators;
 mod first_start;
 mod guessing;
 mod keys;
+mod makers;
 mod meanwhile;
 mod passwords_and_tokens;
 mod records;

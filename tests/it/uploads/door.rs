@@ -322,6 +322,21 @@ fn small_uploads_that_unpack_large_take_turns() {
 }
 
 #[test]
+fn what_is_no_model_takes_no_memory() {
+    let mut server = serving(&["--unpacked", "300MiB"]);
+    let before = memory(&server, "VmHWM");
+    let member = tar(&[file("weights.bin", &vec![0; 160 << 20])]);
+    for bytes in [gz(&member), gz(&vec![b'n'; 160 << 20])] {
+        assert!(bytes.len() < 1 << 20);
+        let message = server.put_model("bad/zeros", &bytes).expect(400).message();
+        assert!(message.contains("known model format"), "{message}");
+    }
+    let grown = memory(&server, "VmHWM").saturating_sub(before);
+    assert!(grown < 64 << 20, "160 MiB that are no model took {} MiB", grown >> 20);
+    still_answers(&mut server);
+}
+
+#[test]
 fn uploads_that_wait_to_be_checked_are_bounded() {
     let server = Server::start();
     // Little to send and much to read: JSON may end in blanks.
