@@ -8,6 +8,7 @@ mod caller;
 mod front;
 mod native;
 mod ops;
+mod reference;
 mod reply;
 pub mod routes;
 mod runtime;

@@ -4,10 +4,12 @@
 //! that overlap: the first one wins. `front.rs` knows the first line's path by heart and spares it the matching. Next: the
 //! handler's own file.
 
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Resource, Route};
+use std::future::ready;
 
-use super::{native, ops, reply, runtime, ui};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Route};
+
+use super::{native, ops, reference, reply, runtime, ui};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub const TABLE: &[Line] = &[
     line!(get "/healthz" Open ops::healthz),
     line!(get "/readyz" Open ops::readyz),
     line!(get "/metrics" Credential ops::metrics),
+    line!(get "/api/v1/openapi.json" Open reference::openapi),
+    line!(get "/docs" Open ui::reference::page),
     line!(post "/api/v1/login" Open native::login::log_in),
     line!(post "/api/v1/logout" Credential native::login::log_out),
     line!(get "/api/v1/whoami" Credential native::login::who_am_i),
@@ -70,6 +74,7 @@ pub const TABLE: &[Line] = &[
     line!(delete "/api/v1/policies/{name}" Credential native::policies::delete),
     line!(post "/api/v1/keys" Credential native::keys::create),
     line!(get "/api/v1/keys" Credential native::keys::list),
+    line!(get "/api/v1/keys/{id}" Credential native::keys::show),
     line!(patch "/api/v1/keys/{id}" Credential native::keys::change),
     line!(delete "/api/v1/keys/{id}" Credential native::keys::delete),
     line!(post "/api/v1/simulate" Credential native::policies::simulate),
@@ -86,6 +91,7 @@ pub const TABLE: &[Line] = &[
     line!(patch "/api/v1/{noun:users|groups|roles}/{name}" Credential native::principals::change),
     line!(delete "/api/v1/{noun:users|groups|roles}/{name}" Credential native::principals::delete),
     line!(put "/api/v1/{noun:users|groups|roles}/{name}/policies/{policy}" Credential native::principals::put_inline),
+    line!(get "/api/v1/{noun:users|groups|roles}/{name}/policies/{policy}" Credential native::principals::show_inline),
     line!(delete "/api/v1/{noun:users|groups|roles}/{name}/policies/{policy}" Credential native::principals::delete_inline),
     line!(get "/" Open ui::home),
     line!(get "/ui" Open ui::home),
@@ -103,23 +109,16 @@ pub const TABLE: &[Line] = &[
 
 /// Registers the table; lines of one path become one resource, so that another method is answered 405.
 pub(super) fn configure(config: &mut ServiceConfig) {
-    let mut paths: Vec<(&str, Resource)> = Vec::new();
-    for line in TABLE {
-        let route = (line.route)();
-        match paths.iter().position(|(path, _)| *path == line.path) {
-            Some(at) => {
-                let (path, resource) = paths.remove(at);
-                paths.insert(at, (path, resource.route(route)));
-            }
-            None => paths.push((line.path, web::resource(line.path).route(route).default_service(web::to(wrong_method)))),
+    for (at, first) in TABLE.iter().enumerate() {
+        // A path is registered where it comes first.
+        if TABLE.iter().take(at).any(|line| line.path == first.path) {
+            continue;
         }
-    }
-    for (_, resource) in paths {
-        config.service(resource);
+        let same: Vec<&Line> = TABLE.iter().filter(|line| line.path == first.path).collect();
+        let methods = same.iter().map(|line| line.method.to_uppercase()).collect::<Vec<_>>().join(", ");
+        let other = web::to(move |request: HttpRequest| ready(reply::wrong_method(&request, &methods)));
+        let resource = web::resource(first.path).default_service(other);
+        config.service(same.iter().fold(resource, |resource, line| resource.route((line.route)())));
     }
     config.default_service(web::to(reply::no_route));
-}
-
-async fn wrong_method() -> HttpResponse {
-    reply::wrong_method()
 }

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use super::Service;
-use super::invoke::blocking;
+use super::invoke::{Loaded, blocking};
 use crate::authn::Caller;
-use crate::cache::{Evicted, Inspected, Join};
+use crate::cache::{Evicted, Inspected, Join, Lease};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ModelPath, Version};
+use crate::store::models::Pointer;
 use crate::store::{Read, loaded, models};
 
 /// Versions remembered as hot.
@@ -63,21 +64,32 @@ impl Service {
     /// Keeps a path's current version in memory whatever else needs the room, and loads it.
     ///
     /// # Errors
-    /// Denied, not there; [`Kind::TooLarge`] when all pins together do not fit.
+    /// Denied, not there; [`Kind::TooLarge`] when all pins together do not fit, [`Kind::Unavailable`] when there is no
+    /// room for it now. Refused, it is not pinned.
     pub async fn pin(self: &Arc<Self>, caller: &Caller, path: &ModelPath) -> Result<()> {
-        let permit = self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?;
-        let (service, pinned) = (self.clone(), path.clone());
+        let permit = Arc::new(self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?);
+        let target = self.find(path, None, ()).await?;
+        let version = target.pointer.version;
+        let (service, asked) = (self.clone(), permit.clone());
+        blocking(move || service.store.read(&asked, |read| service.would_fit(read, Some(version)))).await?;
+        // Loaded before it is pinned and held until it is, so that what is pinned is in memory.
+        let (held, _) = self.hold(&target.pointer).await?;
+        let (service, path) = (self.clone(), path.clone());
         blocking(move || {
             let epoch = service.store.write(&permit, |tx| {
-                loaded::pin(tx, &pinned)?;
+                loaded::pin(tx, &path)?;
+                if models::pointer(tx, &path)?.is_none_or(|pointer| pointer.version != version) {
+                    return Err(Error::conflict(format!("model `{path}` was replaced a moment ago; send the request again")));
+                }
                 service.pins_fit(tx)?;
                 Ok(tx.epochs()?.models)
             })?;
-            service.catalog.forget(&pinned, epoch);
-            service.refresh_pins()
+            service.catalog.forget(&path, epoch);
+            service.refresh_pins()?;
+            drop(held);
+            Ok(())
         })
-        .await?;
-        self.load_path(path).await.map(drop)
+        .await
     }
 
     /// Loads what a path points at, ahead of its first call. Returns whether it was loaded already.
@@ -86,16 +98,25 @@ impl Service {
     /// Denied, not there, no room.
     pub async fn load_model(self: &Arc<Self>, caller: &Caller, path: &ModelPath) -> Result<bool> {
         let _permit = self.authorise(caller, "rookery:LoadModel", &path.arn(), |_| ())?;
-        self.load_path(path).await
-    }
-
-    async fn load_path(self: &Arc<Self>, path: &ModelPath) -> Result<bool> {
         let target = self.find(path, None, ()).await?;
-        let service = self.clone();
-        blocking(move || service.load_pointer(&target.pointer)).await
+        let (_held, already) = self.hold(&target.pointer).await?;
+        Ok(already)
     }
 
-    fn load_pointer(&self, pointer: &models::Pointer) -> Result<bool> {
+    /// The model behind `pointer`, loaded if it is not, and whether it was.
+    async fn hold(self: &Arc<Self>, pointer: &Pointer) -> Result<(Lease<Loaded>, bool)> {
+        match self.cache.join(&pointer.version)? {
+            Join::Hit(lease) => Ok((lease, true)),
+            Join::Wait(waiting) => Ok((waiting.await?, true)),
+            Join::Load(ticket) => {
+                let (service, pointer) = (self.clone(), pointer.clone());
+                let load = move || ticket.load(pointer.weight as u64, || service.read_model(&pointer, None));
+                Ok((blocking(load).await?, false))
+            }
+        }
+    }
+
+    fn load_pointer(&self, pointer: &Pointer) -> Result<bool> {
         match self.cache.join(&pointer.version)? {
             Join::Load(ticket) => ticket.load(pointer.weight as u64, || self.read_model(pointer, None)).map(|_| false),
             _ => Ok(true),
@@ -104,13 +125,21 @@ impl Service {
 
     /// Refuses a write after which all pinned models together would not fit.
     pub(super) fn pins_fit(&self, read: &Read<'_>) -> Result<()> {
+        self.would_fit(read, None)
+    }
+
+    /// Refuses when all pinned models and `more` together do not fit.
+    fn would_fit(&self, read: &Read<'_>, more: Option<Version>) -> Result<()> {
         let (mut total, budget) = (0, self.cache.budget());
-        let versions: HashSet<Version> = loaded::pins(read)?.into_iter().map(|(_, version)| version).collect();
+        let versions: HashSet<Version> = loaded::pins(read)?.into_iter().map(|(_, version)| version).chain(more).collect();
         for version in versions {
             total += models::version_pointer(read, version)?.map_or(0, |pointer| pointer.weight as u64);
         }
         if total > budget && budget > 0 {
-            return Err(Error::new(Kind::TooLarge, format!("all pinned models together take {total} bytes, the cache has {budget}")));
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("all pinned models together would take {total} bytes, the cache has {budget}; unpin one or raise --memory"),
+            ));
         }
         Ok(())
     }

@@ -164,11 +164,11 @@ fn many(count: usize) {
         let page = service.models(&caller, "many/", &after, 100).unwrap();
         after = page.next.unwrap_or_default();
     });
-    let mut at = 0;
+    let (mut at, runtime) = (0, tokio::runtime::Builder::new_current_thread().build().unwrap());
     let cold = median(500, || {
         at = (at + 7919) % count;
         let path = rookery::names::ModelPath::parse(&format!("many/{at:07}.json")).unwrap();
-        service.load_model(&caller, &path).unwrap();
+        runtime.block_on(service.load_model(&caller, &path)).unwrap();
     });
     let file = std::fs::metadata(&database).unwrap().len();
     println!(

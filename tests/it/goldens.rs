@@ -21,6 +21,8 @@ const DOCUMENT: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow"
 const TO_USER: &str = r#"{"user":"extra"}"#;
 const TRUST: &str =
     r#"{"name":"made","trustPolicy":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":"*"}]}}"#;
+const TO_TRUST: &str =
+    r#"{"trustPolicy":{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"sts:AssumeRole","Principal":"*"}]}}"#;
 
 /// Every route with a credential, some with several resources where policies tell them apart. Deletions come last.
 const ROWS: &[Row] = &[
@@ -57,6 +59,7 @@ const ROWS: &[Row] = &[
     ("POST /api/v1/keys", "/api/v1/keys", r#"{"user":"extra","kind":"api"}"#),
     ("GET /api/v1/keys", "/api/v1/keys", ""),
     ("GET /api/v1/keys", "/api/v1/keys?user=extra", ""),
+    ("GET /api/v1/keys/{id}", "/api/v1/keys/KEY", ""),
     ("PATCH /api/v1/keys/{id}", "/api/v1/keys/KEY", r#"{"disabled":true}"#),
     ("POST /api/v1/simulate", "/api/v1/simulate", r#"{"principal":"extra","action":"s3:GetObject"}"#),
     ("GET /api/v1/cache", "/api/v1/cache", ""),
@@ -83,9 +86,13 @@ const ROWS: &[Row] = &[
     ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/users/extra", r#"{"permissionsBoundary":"Spare"}"#),
     ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/users/extra", r#"{"permissionsBoundary":null}"#),
     ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/roles/duty", r#"{"tags":{}}"#),
+    ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/roles/duty", TO_TRUST),
     ("PUT /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/users/extra/policies/p", DOCUMENT),
     ("PUT /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/groups/crew/policies/p", DOCUMENT),
     ("PUT /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/roles/duty/policies/p", DOCUMENT),
+    ("GET /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/users/extra/policies/p", ""),
+    ("GET /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/groups/crew/policies/p", ""),
+    ("GET /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/roles/duty/policies/p", ""),
     ("DELETE /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/users/extra/policies/p", ""),
     ("DELETE /api/v1/models/{path:.+}", "/api/v1/models/team/new.json", ""),
     ("DELETE /api/v1/models/{path:.+}", "/api/v1/models/other/new.json", ""),
@@ -218,6 +225,24 @@ fn whoever_shows_no_credential_or_a_bad_one_is_refused_on_every_route() {
 }
 
 #[test]
+fn another_method_is_refused_with_those_the_path_takes() {
+    let server = Server::start();
+    for line in TABLE {
+        let path = line.path.replace("{noun:users|groups|roles}", "users").replace(":.+}", "}");
+        let mut takes: Vec<String> =
+            TABLE.iter().filter(|other| other.path == line.path).map(|other| other.method.to_uppercase()).collect();
+        takes.sort();
+        let path = path.replace('{', "").replace('}', "");
+        let reply = server.send("OPTIONS", &path, "", &[], b"").expect(405);
+        let mut allowed: Vec<&str> = reply.header("allow").unwrap().split(", ").collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed, takes, "{path}");
+        let message = reply.message();
+        assert!(takes.iter().all(|method| message.contains(method.as_str())) && message.contains("OPTIONS"), "{message}");
+    }
+}
+
+#[test]
 fn every_page_of_the_console_sends_strangers_to_sign_in() {
     let server = Server::start();
     let host = server.url.strip_prefix("http://").unwrap();
@@ -303,6 +328,7 @@ fn each_principal_may_do_what_the_matrix_says() {
         }
         let told = match *body {
             HOUSE | "MODEL" | DOCUMENT | TRUST | "" => String::new(),
+            TO_TRUST => r#" {"trustPolicy":…}"#.to_owned(),
             body => format!(" {body}"),
         };
         let _ = writeln!(table, "{} {path}{told}", route.split(' ').next().unwrap());

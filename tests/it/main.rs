@@ -25,6 +25,7 @@ mod onnx;
 mod payloads;
 mod pipelines;
 mod policy;
+mod reference;
 mod shap;
 mod support;
 mod train;
