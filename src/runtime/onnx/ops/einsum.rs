@@ -139,7 +139,7 @@ impl Walk {
         if self.sides[..self.kept].contains(&0) {
             return;
         }
-        let summed: usize = self.sides[self.kept..].iter().product();
+        let summed = self.sides[self.kept..].iter().fold(1usize, |product, &side| product.saturating_mul(side));
         let mut at: SmallVec<[usize; 8]> = self.sides.iter().map(|_| 0).collect();
         let mut places: SmallVec<[usize; 4]> = self.steps.iter().map(|_| 0).collect();
         loop {

@@ -1,7 +1,6 @@
 //! Operators that say which places hold what: triangles, diagonals, depth to space and back.
 //!
 //! Next: `shape.rs` for the plain moves.
-#![expect(clippy::indexing_slicing, reason = "offsets follow from shapes that were multiplied out")]
 
 use super::super::graph::Inputs;
 use super::super::node::Node;

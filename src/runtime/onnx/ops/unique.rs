@@ -19,8 +19,8 @@ struct Unique {
 
 /// Numbers in order, all that are none behind and alike.
 fn order<T: PartialOrd>(a: &T, b: &T) -> Ordering {
-    #[expect(clippy::eq_op, reason = "what is not equal to itself is no number")]
-    a.partial_cmp(b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
+    let is_none = |x: &T| x.partial_cmp(x).is_none();
+    a.partial_cmp(b).unwrap_or_else(|| is_none(a).cmp(&is_none(b)))
 }
 
 impl Op for Unique {

@@ -224,7 +224,7 @@ fn group(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Translated<()> {
         // A name; `(?<=` and `(?P=` look back and are refused by the reader.
         return Ok(());
     }
-    while let Some(flag) = chars.next() {
+    for flag in chars.by_ref() {
         match flag {
             'i' | 'm' | 's' | 'U' | '-' => out.push(flag),
             ':' | ')' => {

@@ -200,7 +200,7 @@ fn tf_idf(node: &Node<'_>) -> Result<TfIdf> {
         Words::Texts(table) => table.len(),
         Words::Ints(table) => table.len(),
     };
-    let (mut single, mut longer, mut gram) = (vec![UNKNOWN; known], Table::default(), 0u32);
+    let (mut single, mut longer, mut gram) = (vec![UNKNOWN; known], Table::<Box<[u32]>>::default(), 0u32);
     for (at, &start) in counts.iter().enumerate() {
         let refuse = || node.refuse("ngram_counts", "does not cut the pool into whole n-grams");
         let start = usize::try_from(start).map_err(|_| refuse())?;
@@ -226,7 +226,7 @@ fn tf_idf(node: &Node<'_>) -> Result<TfIdf> {
         return Err(node.refuse("ngram_indexes", format_args!("names {} columns for {gram} n-grams", indexes.len())));
     }
     // Longer ones than any in the pool are never looked for.
-    let longest = longer.keys().map(|gram: &Box<[u32]>| gram.len()).max().unwrap_or(1);
+    let longest = longer.keys().map(|gram| gram.len()).max().unwrap_or(1);
     let weight = |at: usize| weights.get(at).copied().unwrap_or(1.0);
     let columns = indexes.iter().enumerate().map(|(at, &index)| (u32::try_from(index).unwrap_or(u32::MAX), weight(at))).collect();
     Ok(TfIdf { words, single, longer, columns, width, shortest, longest, skips, weigh })

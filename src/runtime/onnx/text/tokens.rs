@@ -21,7 +21,7 @@ const SEPARATORS_MAX: usize = 256;
 #[derive(Debug)]
 enum Cut {
     Characters,
-    Found(Expression),
+    Found(Box<Expression>),
     Between(Vec<Expression>),
 }
 
@@ -122,7 +122,7 @@ impl Op for Tokenizer {
     fn weight(&self) -> usize {
         let cut = match &self.cut {
             Cut::Characters => 0,
-            Cut::Found(expression) => expression.weight(),
+            Cut::Found(expression) => size_of::<Expression>() + expression.weight(),
             Cut::Between(list) => list.iter().map(|expression| size_of::<Expression>() + expression.weight()).sum(),
         };
         size_of::<Self>() + self.pad.len() + cut
@@ -146,7 +146,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
     let cut = match (separators.as_slice(), node.text("tokenexp", "")?) {
         ([], "") => return Err(Error::invalid("it has neither `separators` nor `tokenexp`")),
         ([], ".") => Cut::Characters,
-        ([], expression) => Cut::Found(Expression::new(expression).map_err(|error| error.within("attribute `tokenexp`"))?),
+        ([], expression) => Cut::Found(Expression::new(expression).map_err(|error| error.within("attribute `tokenexp`"))?.into()),
         ([one], _) if one.is_empty() => Cut::Characters,
         (list, _) if list.len() > SEPARATORS_MAX => {
             return Err(node.refuse("separators", format_args!("are more than {SEPARATORS_MAX}")));
