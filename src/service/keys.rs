@@ -46,6 +46,34 @@ impl Made {
     }
 }
 
+/// Whether a key can be used, in a word.
+pub fn state(key: &Key) -> &'static str {
+    match key.record.expires_at {
+        _ if key.record.disabled => "disabled",
+        Some(end) if end <= now() => "expired",
+        _ => "active",
+    }
+}
+
+/// A key as lists show it.
+pub fn listed(key: &Key) -> Value {
+    let record = &key.record;
+    json!({
+        "id": record.id, "user": key.user.name, "kind": record.kind.word(), "state": state(key), "disabled": record.disabled,
+        "expiresAt": record.expires_at, "createdAt": record.created_at, "narrowed": record.document.is_some(),
+    })
+}
+
+/// A key as it is shown alone: with the policy that narrows it, as that was written.
+pub fn whole(key: &Key) -> Value {
+    let mut shown = listed(key);
+    let policy = key.record.document.as_deref().and_then(|document| serde_json::from_str(document).ok());
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("policy".to_owned(), policy.unwrap_or(Value::Null));
+    }
+    shown
+}
+
 impl Service {
     /// Makes a key of `user`.
     ///
@@ -102,6 +130,16 @@ impl Service {
             }
         };
         Ok(PageOf::cut(snapshot.directory.keys(row), |key| &key.record.id, after, count))
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// Denied, not there.
+    pub fn key(&self, caller: &Caller, id: &str) -> Result<Arc<Key>> {
+        // AWS has no action for one key alone; who may list a user's keys may see each of them.
+        let _permit = self.authorise_key(caller, "iam:ListAccessKeys", id)?;
+        self.own_key(id)
     }
 
     fn own_key(&self, id: &str) -> Result<Arc<Key>> {

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::{PageOf, Service};
 use crate::authn::directory::{ADMINISTRATOR_DOCUMENT, Directory, Principal};
 use crate::authn::{Caller, hash_password, random};
@@ -45,6 +47,8 @@ pub enum Change<'a> {
     Tags(&'a HashMap<String, String>),
     /// A boundary, or none.
     Boundary(Option<&'a str>),
+    /// Roles: who may assume it.
+    Trust(&'a str),
     /// Attaches a managed policy.
     Attach(&'a str),
     /// Detaches a managed policy.
@@ -71,6 +75,7 @@ impl Change<'_> {
             Self::Tags(_) => format!("iam:Tag{title}"),
             Self::Boundary(Some(_)) => format!("iam:Put{title}PermissionsBoundary"),
             Self::Boundary(None) => format!("iam:Delete{title}PermissionsBoundary"),
+            Self::Trust(_) => "iam:UpdateAssumeRolePolicy".to_owned(),
             Self::Attach(_) => format!("iam:Attach{title}Policy"),
             Self::Detach(_) => format!("iam:Detach{title}Policy"),
             Self::PutInline(..) => format!("iam:Put{title}Policy"),
@@ -85,6 +90,7 @@ impl Change<'_> {
             Self::Password(_) | Self::Disabled(_) => noun == Noun::User,
             Self::AddMember(_) | Self::RemoveMember(_) => noun == Noun::Group,
             Self::Tags(_) | Self::Boundary(_) => noun != Noun::Group,
+            Self::Trust(_) => noun == Noun::Role,
             _ => true,
         };
         if fits { Ok(()) } else { Err(Error::invalid(format!("a {} has no such setting", noun.word()))) }
@@ -97,6 +103,52 @@ fn title(noun: Noun) -> &'static str {
         Noun::Group => "Group",
         Noun::Role => "Role",
         Noun::Policy => "Policy",
+    }
+}
+
+/// One of them as it is shown wherever it is.
+pub fn shown(principal: &Principal) -> Value {
+    let mut shown = json!({
+        "name": principal.name, "arn": principal.arn, "id": principal.unique_id, "createdAt": principal.created_at,
+        "tags": principal.tags.iter().cloned().collect::<HashMap<_, _>>(), "permissionsBoundary": principal.boundary,
+        "attachedPolicies": principal.attached, "inlinePolicies": principal.inline.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+    });
+    if let Some(shown) = shown.as_object_mut() {
+        match principal.noun {
+            Noun::User => {
+                shown.insert("groups".to_owned(), json!(principal.groups));
+                shown.insert("disabled".to_owned(), json!(principal.disabled));
+                shown.insert("hasPassword".to_owned(), json!(principal.password_hash.is_some()));
+            }
+            Noun::Group => drop(shown.insert("members".to_owned(), json!(principal.groups))),
+            _ => drop(shown.insert("trustPolicy".to_owned(), principal.trust.as_deref().map_or(Value::Null, document))),
+        }
+    }
+    shown
+}
+
+/// A stored document as JSON, as it was written; it was parsed before it was stored.
+fn document(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+/// An inline policy.
+#[derive(Debug, Clone)]
+pub struct Inline {
+    /// What kind of principal has it.
+    pub noun: Noun,
+    /// Whose it is.
+    pub holder: String,
+    /// Its name there.
+    pub name: String,
+    /// Its document.
+    pub document: String,
+}
+
+impl Inline {
+    /// As it is shown.
+    pub fn shown(&self) -> Value {
+        json!({ self.noun.word(): self.holder, "name": self.name, "document": document(&self.document) })
     }
 }
 
@@ -224,6 +276,20 @@ impl Service {
         self.found(noun, name.as_str())
     }
 
+    /// An inline policy of one of them.
+    ///
+    /// # Errors
+    /// Denied, neither there.
+    pub fn inline_policy(&self, caller: &Caller, noun: Noun, name: &str, policy: &str) -> Result<Inline> {
+        let (name, policy) = (self.canonical(noun, name)?, Name::parse(policy)?);
+        let _permit = self.authorise(caller, &format!("iam:Get{}Policy", title(noun)), &noun.arn(name.as_str()), |_| ())?;
+        let holder = self.found(noun, name.as_str())?;
+        let found = holder.inline.iter().find(|(name, _)| name.eq_ignore_ascii_case(policy.as_str()));
+        let (name, document) =
+            found.cloned().ok_or_else(|| Error::not_found(format!("{} `{name}` has no policy `{policy}`", noun.word())))?;
+        Ok(Inline { noun, holder: holder.name.clone(), name, document })
+    }
+
     /// Up to `count` of a kind after the name `after`, by name.
     ///
     /// # Errors
@@ -283,6 +349,9 @@ impl Service {
         if let Change::PutInline(_, document) = change {
             Policy::parse(document, PolicyKind::Identity)?;
         }
+        if let Change::Trust(document) = change {
+            Policy::parse(document, PolicyKind::Trust)?;
+        }
         let hash = match change {
             Change::Password(Some(password)) => Some(hash_password(password)?),
             _ => None,
@@ -302,6 +371,7 @@ impl Service {
                 Change::Disabled(disabled) => kept::set_disabled(tx, &name, disabled),
                 Change::Tags(tags) => kept::set_tags(tx, noun, &name, &Self::tags_json(tags)?),
                 Change::Boundary(boundary) => kept::set_boundary(tx, noun, &name, boundary.map(Name::parse).transpose()?.as_ref()),
+                Change::Trust(document) => kept::set_trust(tx, &name, document),
                 Change::Attach(policy) => kept::attach(tx, noun, &name, &Name::parse(policy)?),
                 Change::Detach(policy) => kept::detach(tx, noun, &name, &Name::parse(policy)?),
                 Change::PutInline(policy, document) => kept::put_inline(tx, noun, &name, &Name::parse(policy)?, document),

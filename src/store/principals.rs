@@ -197,6 +197,16 @@ pub fn set_tags(tx: &Tx<'_>, noun: Noun, name: &Name, tags: &str) -> Result<()> 
     tx.bump(Epoch::Access)
 }
 
+/// Sets who may assume a role.
+///
+/// # Errors
+/// `NotFound`.
+pub fn set_trust(tx: &Tx<'_>, name: &Name, trust: &str) -> Result<()> {
+    let id = find(tx, Noun::Role, name)?;
+    tx.run("UPDATE principal SET trust = ?2 WHERE id = ?1", params![id, trust])?;
+    tx.bump(Epoch::Access)
+}
+
 /// Puts a user into a group (again, if it is there).
 ///
 /// # Errors

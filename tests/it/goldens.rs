@@ -21,6 +21,8 @@ const DOCUMENT: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow"
 const TO_USER: &str = r#"{"user":"extra"}"#;
 const TRUST: &str =
     r#"{"name":"made","trustPolicy":{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":"*"}]}}"#;
+const TO_TRUST: &str =
+    r#"{"trustPolicy":{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"sts:AssumeRole","Principal":"*"}]}}"#;
 
 /// Every route with a credential, some with several resources where policies tell them apart. Deletions come last.
 const ROWS: &[Row] = &[
@@ -57,6 +59,7 @@ const ROWS: &[Row] = &[
     ("POST /api/v1/keys", "/api/v1/keys", r#"{"user":"extra","kind":"api"}"#),
     ("GET /api/v1/keys", "/api/v1/keys", ""),
     ("GET /api/v1/keys", "/api/v1/keys?user=extra", ""),
+    ("GET /api/v1/keys/{id}", "/api/v1/keys/KEY", ""),
     ("PATCH /api/v1/keys/{id}", "/api/v1/keys/KEY", r#"{"disabled":true}"#),
     ("POST /api/v1/simulate", "/api/v1/simulate", r#"{"principal":"extra","action":"s3:GetObject"}"#),
     ("GET /api/v1/cache", "/api/v1/cache", ""),
@@ -83,9 +86,13 @@ const ROWS: &[Row] = &[
     ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/users/extra", r#"{"permissionsBoundary":"Spare"}"#),
     ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/users/extra", r#"{"permissionsBoundary":null}"#),
     ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/roles/duty", r#"{"tags":{}}"#),
+    ("PATCH /api/v1/{noun:users|groups|roles}/{name}", "/api/v1/roles/duty", TO_TRUST),
     ("PUT /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/users/extra/policies/p", DOCUMENT),
     ("PUT /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/groups/crew/policies/p", DOCUMENT),
     ("PUT /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/roles/duty/policies/p", DOCUMENT),
+    ("GET /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/users/extra/policies/p", ""),
+    ("GET /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/groups/crew/policies/p", ""),
+    ("GET /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/roles/duty/policies/p", ""),
     ("DELETE /api/v1/{noun:users|groups|roles}/{name}/policies/{policy}", "/api/v1/users/extra/policies/p", ""),
     ("DELETE /api/v1/models/{path:.+}", "/api/v1/models/team/new.json", ""),
     ("DELETE /api/v1/models/{path:.+}", "/api/v1/models/other/new.json", ""),
@@ -309,3 +316,4 @@ fn each_principal_may_do_what_the_matrix_says() {
     }
     golden("matrix.txt", &table);
 }
+            TO_TRUST => r#" {"trustPolicy":…}"#.to_owned(),

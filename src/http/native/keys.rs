@@ -1,15 +1,14 @@
-//! `/api/v1/keys`: make, list, disable, delete.
+//! `/api/v1/keys`: make, list, show, disable, delete.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::super::{State, reply};
 use super::{checked, listed, page, part, query, read_json, run};
-use crate::authn::directory::Key;
+use crate::service::keys;
 use crate::store::keys::KeyKind;
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -26,14 +25,6 @@ struct Create {
     kind: Kind,
     policy: Option<Box<RawValue>>,
     expires_at: Option<i64>,
-}
-
-fn shown(key: &Key) -> Value {
-    let record = &key.record;
-    json!({
-        "id": record.id, "user": key.user.name, "kind": record.kind.word(), "disabled": record.disabled, "expiresAt": record.expires_at,
-        "createdAt": record.created_at, "narrowed": record.document.is_some(),
-    })
 }
 
 /// `POST /api/v1/keys` with `{"user","kind":"api"}`
@@ -68,10 +59,17 @@ pub(in super::super) async fn list(request: HttpRequest, state: Data<State>) -> 
     let result = async {
         let ListQuery { user, after, limit } = query(&request)?;
         let limit = checked(limit)?;
-        let keys = run(&request, &state, move |service, caller| service.keys(caller, user.as_deref(), &after, limit)).await?;
-        Ok(listed("keys", &keys, |key| shown(key)))
+        let page = run(&request, &state, move |service, caller| service.keys(caller, user.as_deref(), &after, limit)).await?;
+        Ok(listed("keys", &page, |key| keys::listed(key)))
     };
     reply::json(StatusCode::OK, &result.await)
+}
+
+/// `GET /api/v1/keys/{id}`
+pub(in super::super) async fn show(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let id = part(&request, "id");
+    let result = run(&request, &state, move |service, caller| service.key(caller, &id)).await;
+    reply::json(StatusCode::OK, &result.map(|key| keys::whole(&key)))
 }
 
 #[derive(Debug, Deserialize)]

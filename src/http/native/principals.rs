@@ -7,14 +7,12 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::super::{State, reply};
 use super::{PageQuery, checked, listed, part, query, read_json, run, text};
-use crate::authn::directory::Principal;
 use crate::error::{Error, Result};
 use crate::names::Noun;
-use crate::service::principals::{Change, NewOne};
+use crate::service::principals::{Change, NewOne, shown};
 
 fn noun(request: &HttpRequest) -> Noun {
     match request.match_info().get("noun") {
@@ -22,26 +20,6 @@ fn noun(request: &HttpRequest) -> Noun {
         Some("roles") => Noun::Role,
         _ => Noun::User,
     }
-}
-
-fn shown(principal: &Principal) -> Value {
-    let mut shown = json!({
-        "name": principal.name, "arn": principal.arn, "id": principal.unique_id, "createdAt": principal.created_at,
-        "tags": principal.tags.iter().cloned().collect::<HashMap<_, _>>(), "permissionsBoundary": principal.boundary,
-        "attachedPolicies": principal.attached, "inlinePolicies": principal.inline.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-    });
-    if let Some(shown) = shown.as_object_mut() {
-        match principal.noun {
-            Noun::User => {
-                shown.insert("groups".to_owned(), json!(principal.groups));
-                shown.insert("disabled".to_owned(), json!(principal.disabled));
-                shown.insert("hasPassword".to_owned(), json!(principal.password_hash.is_some()));
-            }
-            Noun::Group => drop(shown.insert("members".to_owned(), json!(principal.groups))),
-            _ => drop(shown.insert("trustPolicy".to_owned(), json!(principal.trust))),
-        }
-    }
-    shown
 }
 
 #[derive(Deserialize)]
@@ -112,9 +90,12 @@ enum Patch {
     Disabled(bool),
     Tags(HashMap<String, String>),
     PermissionsBoundary(Option<String>),
+    /// Kept as written, as in [`Create`].
+    TrustPolicy(Box<RawValue>),
 }
 
-/// `PATCH /api/v1/users/{name}` with one of `{"password"}`, `{"disabled"}`, `{"tags"}`, `{"permissionsBoundary"}`
+/// `PATCH /api/v1/users/{name}` with one of `{"password"}`, `{"disabled"}`, `{"tags"}`, `{"permissionsBoundary"}`, and of a
+/// role `{"trustPolicy"}`
 pub(in super::super) async fn change(request: HttpRequest, mut payload: Payload, state: Data<State>) -> HttpResponse {
     let result = async {
         let patch: Patch = read_json(&request, &state, &mut payload).await?;
@@ -125,6 +106,7 @@ pub(in super::super) async fn change(request: HttpRequest, mut payload: Payload,
                 Patch::Disabled(disabled) => Change::Disabled(*disabled),
                 Patch::Tags(tags) => Change::Tags(tags),
                 Patch::PermissionsBoundary(boundary) => Change::Boundary(boundary.as_deref()),
+                Patch::TrustPolicy(document) => Change::Trust(document.get()),
             };
             service.change_principal(caller, noun, &name, change)
         })
@@ -146,6 +128,13 @@ pub(in super::super) async fn put_inline(request: HttpRequest, mut payload: Payl
     }
     .await;
     reply::empty(&result)
+}
+
+/// `GET /api/v1/users/{name}/policies/{policy}`
+pub(in super::super) async fn show_inline(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let (noun, name, policy) = (noun(&request), part(&request, "name"), part(&request, "policy"));
+    let result = run(&request, &state, move |service, caller| service.inline_policy(caller, noun, &name, &policy)).await;
+    reply::json(StatusCode::OK, &result.map(|one| one.shown()))
 }
 
 /// `DELETE /api/v1/users/{name}/policies/{policy}`

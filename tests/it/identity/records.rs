@@ -44,7 +44,7 @@ fn users_groups_and_roles_are_made_shown_changed_and_removed() {
     let shown = admin(&server, "GET", "/api/v1/users/ana", &null).expect(200).json();
     assert_eq!((&shown["groups"], &shown["inlinePolicies"]), (&json!(["ana"]), &json!(["p"])));
     assert_eq!(admin(&server, "GET", "/api/v1/groups/ana", &null).expect(200).json()["members"], json!(["ana"]));
-    assert!(admin(&server, "GET", "/api/v1/roles/ana", &null).expect(200).json()["trustPolicy"].is_string());
+    assert_eq!(admin(&server, "GET", "/api/v1/roles/ana", &null).expect(200).json()["trustPolicy"], trust, "as it was written");
     let users = admin(&server, "GET", "/api/v1/users", &null).expect(200);
     assert_eq!(users.json()["users"].as_array().unwrap().len(), 2);
     assert!(!users.text().contains("argon2"));
@@ -75,6 +75,103 @@ fn users_groups_and_roles_are_made_shown_changed_and_removed() {
 }
 
 #[test]
+fn an_inline_policy_is_read_as_it_was_written_by_who_may_read_it() {
+    let server = Server::start();
+    let null = Value::Null;
+    let trust = policy(vec![json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*" })]);
+    make_user(&server, &json!({ "name": "ana" }));
+    admin(&server, "POST", "/api/v1/groups", &json!({ "name": "crew" })).expect(201);
+    admin(&server, "POST", "/api/v1/roles", &json!({ "name": "duty", "trustPolicy": trust })).expect(201);
+    for (at, (nouns, noun, name, action)) in [
+        ("users", "user", "ana", "iam:GetUserPolicy"),
+        ("groups", "group", "crew", "iam:GetGroupPolicy"),
+        ("roles", "role", "duty", "iam:GetRolePolicy"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/api/v1/{nouns}/{name}/policies");
+        let written = policy(vec![statement("Allow", INVOKE, ANY_ENDPOINT)]);
+        admin(&server, "GET", &format!("{path}/Own"), &null).expect(404);
+        admin(&server, "PUT", &format!("{path}/Own"), &written).expect(204);
+        let mut wanted = json!({ "name": "Own", "document": written });
+        wanted[noun] = json!(name);
+        // Names do not differ by case.
+        for spelled in ["Own", "OWN"] {
+            assert_eq!(admin(&server, "GET", &format!("{path}/{spelled}"), &null).expect(200).json(), wanted);
+        }
+        let missing = admin(&server, "GET", &format!("/api/v1/{nouns}/none/policies/Own"), &null).expect(404).message();
+        assert!(missing.contains("`none`"), "{missing}");
+        // The action alone is enough, and any other of the three is not.
+        let resource = format!("arn:aws:iam::000000000000:{noun}/{name}");
+        let reader = server.put_user(&format!("reader-{at}"), &policy(vec![statement("Allow", action, resource)]));
+        call(&server, &reader, "GET", &format!("{path}/Own"), &null).expect(200);
+        let others = policy(vec![statement("Allow", "*", "*"), statement("Deny", action, "*")]);
+        let other = server.put_user(&format!("other-{at}"), &others);
+        let denied = call(&server, &other, "GET", &format!("{path}/Own"), &null).expect(403).message();
+        assert!(denied.contains(action), "{denied}");
+    }
+}
+
+#[test]
+fn a_roles_trust_policy_is_changed_as_strictly_as_it_is_made() {
+    let server = Server::start();
+    let null = Value::Null;
+    let trusting = |effect: &str| policy(vec![json!({ "Effect": effect, "Action": "sts:AssumeRole", "Principal": "*" })]);
+    admin(&server, "POST", "/api/v1/roles", &json!({ "name": "duty", "trustPolicy": trusting("Allow") })).expect(201);
+    make_user(&server, &json!({ "name": "ana" }));
+    let trust_of_duty = || admin(&server, "GET", "/api/v1/roles/duty", &null).expect(200).json()["trustPolicy"].clone();
+    for bad in [json!({ "trustPolicy": everything() }), json!({ "trustPolicy": {} }), json!({ "trustPolicy": null })] {
+        admin(&server, "PATCH", "/api/v1/roles/duty", &bad).expect(400);
+    }
+    assert_eq!(trust_of_duty(), trusting("Allow"));
+    let new = json!({ "trustPolicy": trusting("Deny") });
+    admin(&server, "PATCH", "/api/v1/users/ana", &new).expect(400);
+    admin(&server, "PATCH", "/api/v1/roles/none", &new).expect(404);
+    let others = policy(vec![statement("Allow", "*", "*"), statement("Deny", "iam:UpdateAssumeRolePolicy", "*")]);
+    let other = server.put_user("other", &others);
+    assert!(call(&server, &other, "PATCH", "/api/v1/roles/duty", &new).expect(403).message().contains("iam:UpdateAssumeRolePolicy"));
+    // Who is bounded does not open a role that is not.
+    admin(&server, "PUT", "/api/v1/policies/Fence", &everything()).expect(201);
+    make_user(&server, &json!({ "name": "bounded", "permissionsBoundary": "Fence" }));
+    admin(&server, "PUT", "/api/v1/users/bounded/policies/all", &everything()).expect(204);
+    let bounded = key_of(&server, "bounded");
+    call(&server, &bounded, "PATCH", "/api/v1/roles/duty", &new).expect(403);
+    assert_eq!(trust_of_duty(), trusting("Allow"));
+    let only =
+        server.put_user("only", &policy(vec![statement("Allow", "iam:UpdateAssumeRolePolicy", "arn:aws:iam::000000000000:role/duty")]));
+    call(&server, &only, "PATCH", "/api/v1/roles/duty", &new).expect(204);
+    assert_eq!(trust_of_duty(), trusting("Deny"));
+}
+
+#[test]
+fn the_audit_is_paged_like_every_list_latest_first() {
+    let server = Server::start();
+    for name in ["a", "b", "c", "d", "e"] {
+        make_user(&server, &json!({ "name": name }));
+    }
+    let page = |query: &str| admin(&server, "GET", &format!("/api/v1/audit{query}"), &Value::Null);
+    let ids = |page: &Value| page["changes"].as_array().unwrap().iter().map(|one| one["id"].as_i64().unwrap()).collect::<Vec<_>>();
+    let whole = page("").expect(200).json();
+    let all = ids(&whole);
+    assert!(all.len() >= 5 && all.is_sorted_by(|a, b| a > b), "{whole}");
+    assert_eq!(whole["next"], Value::Null);
+    let (mut paged, mut after) = (Vec::new(), String::new());
+    loop {
+        let one = page(&format!("?limit=2&after={after}")).expect(200).json();
+        assert!(ids(&one).len() <= 2, "{one}");
+        paged.extend(ids(&one));
+        let Some(next) = one["next"].as_str() else { break };
+        after = next.to_owned();
+    }
+    assert_eq!(paged, all);
+    assert_eq!(ids(&page(&format!("?before={}", all[1])).expect(200).json()), all[2..], "the name it had");
+    for bad in ["?after=x", "?limit=0", "?limit=1001", "?after=1&before=1", "?from=1"] {
+        page(bad).expect(400);
+    }
+}
+
+#[test]
 fn managed_policies_and_keys_are_made_shown_changed_and_removed() {
     let server = Server::start();
     let null = Value::Null;
@@ -100,6 +197,14 @@ fn managed_policies_and_keys_are_made_shown_changed_and_removed() {
     let secret = key.rsplit_once('_').unwrap().1;
     assert!(!listed.text().contains(secret) && listed.json()["keys"][0]["id"] == json!(id));
     assert_eq!(admin(&server, "GET", "/api/v1/keys", &null).expect(200).json()["keys"].as_array().unwrap().len(), 2);
+    let shown = admin(&server, "GET", &format!("/api/v1/keys/{id}"), &null).expect(200);
+    assert!(!shown.text().contains(secret) && shown.json()["policy"].is_null(), "{}", shown.text());
+    assert_eq!((&shown.json()["user"], &shown.json()["state"]), (&json!("ana"), &json!("active")));
+    let (narrow, _) = make_key(&server, &json!({ "user": "ana", "kind": "api", "policy": nothing() }));
+    let shown = admin(&server, "GET", &format!("/api/v1/keys/{narrow}"), &null).expect(200).json();
+    assert_eq!((&shown["policy"], &shown["kind"], &shown["narrowed"]), (&nothing(), &json!("api"), &json!(true)));
+    admin(&server, "DELETE", &format!("/api/v1/keys/{narrow}"), &null).expect(204);
+    admin(&server, "GET", &format!("/api/v1/keys/{narrow}"), &null).expect(404);
     for (body, status) in [
         (json!({ "user": "ana" }), 400),
         (json!({ "user": "ana", "kind": "pgp" }), 400),

@@ -17,6 +17,9 @@ fn whoever_may_nothing_cannot_tell_what_exists() {
     make_user(&server, &json!({ "name": "nobody" }));
     let nobody = key_of(&server, "nobody");
     let doc = everything().to_string();
+    let trust = policy(vec![json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*" })]);
+    admin(&server, "POST", "/api/v1/roles", &json!({ "name": "duty", "trustPolicy": trust })).expect(201);
+    let trust = json!({ "trustPolicy": trust }).to_string();
     let mut differ = Open::default();
     // `{}` is what exists or does not, in path and body.
     for (method, path, body, names) in [
@@ -39,6 +42,10 @@ fn whoever_may_nothing_cannot_tell_what_exists() {
         ("POST", "/api/v1/users", r#"{"name":"{}"}"#, &["real", "unreal"]),
         ("POST", "/api/v1/users", r#"{"name":"new","permissionsBoundary":"{}"}"#, &["real", "unreal"]),
         ("PUT", "/api/v1/users/{}/policies/p", &doc, &["real", "fenced", "unreal"]),
+        ("GET", "/api/v1/users/{}/policies/p", "", &["real", "fenced", "unreal"]),
+        ("PATCH", "/api/v1/roles/{}", r#"{"tags":{"a":"b"}}"#, &["duty", "unreal"]),
+        ("PATCH", "/api/v1/roles/{}", &trust, &["duty", "unreal"]),
+        ("GET", "/api/v1/roles/{}/policies/p", "", &["duty", "unreal"]),
         ("PUT", "/api/v1/groups/{}/members/real", "", &["real", "unreal"]),
         ("PUT", "/api/v1/groups/crew/members/{}", "", &["real", "unreal"]),
         ("GET", "/api/v1/policies/{}", "", &["real", "unreal"]),
@@ -48,6 +55,7 @@ fn whoever_may_nothing_cannot_tell_what_exists() {
         ("POST", "/api/v1/policies/real/attachments", r#"{"user":"{}"}"#, &["real", "unreal"]),
         ("POST", "/api/v1/keys", r#"{"user":"{}","kind":"api"}"#, &["real", "unreal"]),
         ("GET", "/api/v1/keys?user={}", "", &["real", "unreal"]),
+        ("GET", "/api/v1/keys/{}", "", &[&key_id, "0000000000000000"]),
         ("PATCH", "/api/v1/keys/{}", r#"{"disabled":true}"#, &[&key_id, "0000000000000000"]),
         ("DELETE", "/api/v1/keys/{}", "", &[&key_id, "0000000000000000"]),
         ("POST", "/api/v1/simulate", r#"{"principal":"{}","action":"s3:GetObject"}"#, &["real", "unreal"]),
