@@ -147,8 +147,12 @@ pub(super) async fn no_route(request: HttpRequest) -> HttpResponse {
     )))
 }
 
-/// Something is at this path, but not for this method.
-pub(super) fn wrong_method() -> HttpResponse {
-    let body = json!({ "error": { "kind": "MethodNotAllowed", "message": "this path does not take that method" } });
-    HttpResponse::MethodNotAllowed().json(body)
+/// Something is at this path, but not for this method; `methods` are those it takes.
+pub(super) fn wrong_method(request: &HttpRequest, methods: &str) -> HttpResponse {
+    let (path, method) = (crate::names::shown(request.path()), crate::names::shown(request.method().as_str()));
+    let message = format!("`{path}` does not take {method}; it takes {methods}");
+    HttpResponse::MethodNotAllowed()
+        .insert_header((header::ALLOW, methods))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .json(json!({ "error": { "kind": "MethodNotAllowed", "message": message } }))
 }

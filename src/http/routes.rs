@@ -3,10 +3,12 @@
 //! The router is made from it, and so is the list of open routes that a test holds. Order matters only for patterns
 //! that overlap: the first one wins. Next: the handler's own file.
 
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Resource, Route};
+use std::future::ready;
 
-use super::{native, ops, reply, runtime, ui};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Route};
+
+use super::{native, ops, reference, reply, runtime, ui};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,23 +106,16 @@ pub const TABLE: &[Line] = &[
 
 /// Registers the table; lines of one path become one resource, so that another method is answered 405.
 pub(super) fn configure(config: &mut ServiceConfig) {
-    let mut paths: Vec<(&str, Resource)> = Vec::new();
-    for line in TABLE {
-        let route = (line.route)();
-        match paths.iter().position(|(path, _)| *path == line.path) {
-            Some(at) => {
-                let (path, resource) = paths.remove(at);
-                paths.insert(at, (path, resource.route(route)));
-            }
-            None => paths.push((line.path, web::resource(line.path).route(route).default_service(web::to(wrong_method)))),
+    for (at, first) in TABLE.iter().enumerate() {
+        // A path is registered where it comes first.
+        if TABLE.iter().take(at).any(|line| line.path == first.path) {
+            continue;
         }
-    }
-    for (_, resource) in paths {
-        config.service(resource);
+        let same: Vec<&Line> = TABLE.iter().filter(|line| line.path == first.path).collect();
+        let methods = same.iter().map(|line| line.method.to_uppercase()).collect::<Vec<_>>().join(", ");
+        let other = web::to(move |request: HttpRequest| ready(reply::wrong_method(&request, &methods)));
+        let resource = web::resource(first.path).default_service(other);
+        config.service(same.iter().fold(resource, |resource, line| resource.route((line.route)())));
     }
     config.default_service(web::to(reply::no_route));
-}
-
-async fn wrong_method() -> HttpResponse {
-    reply::wrong_method()
 }

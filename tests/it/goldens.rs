@@ -225,6 +225,24 @@ fn whoever_shows_no_credential_or_a_bad_one_is_refused_on_every_route() {
 }
 
 #[test]
+fn another_method_is_refused_with_those_the_path_takes() {
+    let server = Server::start();
+    for line in TABLE {
+        let path = line.path.replace("{noun:users|groups|roles}", "users").replace(":.+}", "}");
+        let mut takes: Vec<String> =
+            TABLE.iter().filter(|other| other.path == line.path).map(|other| other.method.to_uppercase()).collect();
+        takes.sort();
+        let path = path.replace(['{', '}'], "");
+        let reply = server.send("OPTIONS", &path, "", &[], b"").expect(405);
+        let mut allowed: Vec<&str> = reply.header("allow").unwrap().split(", ").collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed, takes, "{path}");
+        let message = reply.message();
+        assert!(takes.iter().all(|method| message.contains(method.as_str())) && message.contains("OPTIONS"), "{message}");
+    }
+}
+
+#[test]
 fn every_page_of_the_console_sends_strangers_to_sign_in() {
     let server = Server::start();
     let host = server.url.strip_prefix("http://").unwrap();
