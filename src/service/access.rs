@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
-use super::Service;
 use super::endpoints::Endpoint;
+use super::{PageOf, Service};
 use crate::authn::directory::{Directory, Key, Principal};
 use crate::authn::{Caller, Evidence, Transport, identify};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Gauges, Metrics};
-use crate::names::Noun;
+use crate::names::{Noun, shown};
 use crate::policy::{Context, Outcome, Permit, Request};
 use crate::store::{Epochs, Progress, Read, Tx, Watch, audit, blobs, endpoints, loaded, now};
 
@@ -240,13 +240,19 @@ impl Service {
         self.snapshot.load().directory.all(Noun::User).is_empty()
     }
 
-    /// The latest changes before entry `before`.
+    /// Up to `count` changes, latest first, from after entry `after` on: older ones than it.
     ///
     /// # Errors
-    /// [`Kind::Denied`].
-    pub fn audit(&self, caller: &Caller, before: i64, count: usize) -> Result<Vec<audit::Change>> {
+    /// [`Kind::Denied`]; [`Kind::Validation`] when `after` is no entry's number.
+    pub fn audit(&self, caller: &Caller, after: &str, count: usize) -> Result<PageOf<audit::Change>> {
         let permit = self.authorise(caller, "cloudtrail:LookupEvents", "*", |_| ())?;
-        self.store.read(&permit, |read| audit::list(read, before, count))
+        let bad = |error| Error::invalid(format!("`{}` is no entry's number; take `next` of the page before", shown(after))).because(error);
+        let before = if after.is_empty() { i64::MAX } else { after.parse().map_err(bad)? };
+        let mut items = self.store.read(&permit, |read| audit::list(read, before, count.saturating_add(1)))?;
+        let more = items.len() > count;
+        items.truncate(count);
+        let next = items.last().filter(|_| more).map(|last| last.id.to_string());
+        Ok(PageOf { items, next })
     }
 
     /// Writes a consistent copy of the database, telling how far it is.

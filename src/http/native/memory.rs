@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{State, reply};
-use super::{model_path, query, run};
+use super::{checked, listed, model_path, page, query, run};
 use crate::service::memory::Memory;
 
 fn shown(memory: &Memory) -> Value {
@@ -62,27 +62,21 @@ pub(in super::super) async fn load(request: HttpRequest, state: Data<State>) -> 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AuditQuery {
-    #[serde(default = "latest")]
-    before: i64,
+    /// What `after` was called before this list was read like the others.
+    #[serde(alias = "before", default)]
+    after: String,
     #[serde(default = "page")]
     limit: usize,
 }
 
-fn latest() -> i64 {
-    i64::MAX
-}
-
-fn page() -> usize {
-    100
-}
-
-/// `GET /api/v1/audit?before=&limit=`: changes, latest first
+/// `GET /api/v1/audit?after=&limit=`: changes, latest first
 pub(in super::super) async fn audit(request: HttpRequest, state: Data<State>) -> HttpResponse {
     let result = async {
-        let AuditQuery { before, limit } = query(&request)?;
-        let changes = run(&request, &state, move |service, caller| service.audit(caller, before, limit.clamp(1, 1000))).await?;
+        let AuditQuery { after, limit } = query(&request)?;
+        let limit = checked(limit)?;
+        let page = run(&request, &state, move |service, caller| service.audit(caller, &after, limit)).await?;
         let one = |change: &crate::store::audit::Change| json!({ "id": change.id, "at": change.at, "principal": change.principal, "action": change.action, "resource": change.resource });
-        Ok(json!({ "changes": changes.iter().map(one).collect::<Vec<_>>() }))
+        Ok(listed("changes", &page, one))
     };
     reply::json(StatusCode::OK, &result.await)
 }
