@@ -6,16 +6,23 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::Service;
+use super::invoke::Loaded;
 use crate::authn::Caller;
-use crate::cache::{Evicted, Inspected};
+use crate::cache::{Evicted, Inspected, Join, Lease};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ModelPath, Version};
+use crate::store::models::Pointer;
 use crate::store::{Read, loaded, models};
 
 /// Versions remembered as hot.
 const HOT: usize = 10_000;
+/// How long a pin waits for a load that another request began.
+const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The cache as it is shown.
 #[derive(Debug)]
@@ -67,29 +74,59 @@ impl Service {
     /// Keeps a path's current version in memory whatever else needs the room, and loads it. Blocks.
     ///
     /// # Errors
-    /// Denied, not there; [`Kind::TooLarge`] when all pins together do not fit.
+    /// Denied, not there; [`Kind::TooLarge`] when all pins together do not fit, [`Kind::Unavailable`] when there is no
+    /// room for it now. Refused, it is not pinned.
     pub fn pin(&self, caller: &Caller, path: &ModelPath) -> Result<()> {
         let permit = self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?;
+        let target = self.look_up(path)?;
+        let version = target.pointer.version;
+        self.store.read(&permit, |read| self.would_fit(read, Some(version)))?;
+        // Loaded before it is pinned and held until it is, so that what is pinned is in memory.
+        let held = self.hold(&target.pointer)?;
         let epoch = self.store.write(&permit, |tx| {
             loaded::pin(tx, path)?;
+            if models::pointer(tx, path)?.is_none_or(|pointer| pointer.version != version) {
+                return Err(Error::conflict(format!("model `{path}` was replaced a moment ago; send the request again")));
+            }
             self.pins_fit(tx)?;
             Ok(tx.epochs()?.models)
         })?;
         self.catalog.forget(path, epoch);
         self.refresh_pins()?;
-        let target = self.look_up(path)?;
-        self.load_pointer(&target.pointer).map(drop)
+        drop(held);
+        Ok(())
+    }
+
+    /// The model behind `pointer`, loaded if it is not. Blocks.
+    fn hold(&self, pointer: &Pointer) -> Result<Lease<Loaded>> {
+        match self.cache.join(&pointer.version)? {
+            Join::Hit(lease) => Ok(lease),
+            Join::Load(ticket) => ticket.load(pointer.weight as u64, || self.read_model(pointer, None)),
+            Join::Wait(waiting) => {
+                let runtime = Handle::try_current().map_err(Error::internal)?;
+                let waited = runtime.block_on(async { tokio::time::timeout(LOAD_PATIENCE, waiting).await });
+                waited.unwrap_or_else(|_| Err(Error::new(Kind::Unavailable, "the model is still being loaded; try again in a moment")))
+            }
+        }
     }
 
     /// Refuses a write after which all pinned models together would not fit.
     pub(super) fn pins_fit(&self, read: &Read<'_>) -> Result<()> {
+        self.would_fit(read, None)
+    }
+
+    /// Refuses when all pinned models and `more` together do not fit.
+    fn would_fit(&self, read: &Read<'_>, more: Option<Version>) -> Result<()> {
         let (mut total, budget) = (0, self.cache.budget());
-        let versions: HashSet<Version> = loaded::pins(read)?.into_iter().map(|(_, version)| version).collect();
+        let versions: HashSet<Version> = loaded::pins(read)?.into_iter().map(|(_, version)| version).chain(more).collect();
         for version in versions {
             total += models::version_pointer(read, version)?.map_or(0, |pointer| pointer.weight as u64);
         }
         if total > budget && budget > 0 {
-            return Err(Error::new(Kind::TooLarge, format!("all pinned models together take {total} bytes, the cache has {budget}")));
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!("all pinned models together would take {total} bytes, the cache has {budget}; unpin one or raise --memory"),
+            ));
         }
         Ok(())
     }

@@ -413,6 +413,7 @@ fn a_pinned_model_stays_through_scan_restart_and_replacement() {
     server.admin("PUT", "/api/v1/cache/pins/n/3", b"").expect(204);
     let refused = server.admin("PUT", "/api/v1/cache/pins/n/4", b"").expect(413);
     assert!(refused.message().contains(&budget), "{}", refused.message());
+    assert!(refused.message().contains("unpin one or raise --memory"), "{}", refused.message());
     assert_eq!(memory(&server)["pins"], json!(["n/1", "n/2", "n/3"]));
     // With all room pinned, others are refused and told when to try again.
     let full = Client::of(&server).invoke("n", "5").expect(503);
@@ -426,6 +427,27 @@ fn a_pinned_model_stays_through_scan_restart_and_replacement() {
     // A pin goes with its path.
     server.admin("DELETE", "/api/v1/models/n/3", b"").expect(204);
     assert_eq!(memory(&server)["pins"], json!(["n/1"]));
+}
+
+#[test]
+fn a_pin_that_is_refused_for_want_of_room_is_not_kept() {
+    let (big, small) = (Sample::new(1, 100, 6), Sample::new(2, 5, 3));
+    let mut server = Server::with(&["--memory", &(big.weight + small.weight / 2).to_string()]);
+    server.put_endpoint("n", &json!([{ "prefix": "n/" }]));
+    server.put_model("n/big", &big.bytes).expect(201);
+    server.put_model("n/small", &small.bytes).expect(201);
+    // Far more rows than are explained before the server is stopped: what is in use is not evicted.
+    let client = Client::of(&server);
+    let rows = [HOUSE, "\n"].concat().repeat(150_000);
+    let headers = [("content-type", "text/csv"), ("x-amzn-sagemaker-target-model", "big")];
+    let long = thread::spawn(move || client.send("POST", "/endpoints/n/invocations?explain=true", &headers, rows.as_bytes()).is_ok());
+    wait_for("the big one is in use", Duration::from_secs(20), || memory(&server)["loaded"][0]["inUse"] == true);
+    let refused = server.admin("PUT", "/api/v1/cache/pins/n/small", b"").expect(503);
+    assert!(refused.header("retry-after").is_some());
+    assert!(!long.is_finished(), "there was room after all");
+    assert_eq!(memory(&server)["pins"], json!([]));
+    server.kill();
+    assert!(!long.join().unwrap());
 }
 
 #[test]
