@@ -43,6 +43,9 @@ const FORMATS: &[Format] = &[
     onnx::FORMAT,
 ];
 
+/// All of them in a sentence for whoever is about to upload one.
+pub const TAKEN: &str = "XGBoost and LightGBM models saved with `save_model`, pickled Boosters, ONNX models, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
+
 /// A model that answers. One instance serves all callers at once.
 pub trait Model: Send + Sync + std::fmt::Debug {
     /// What rows it takes.
@@ -241,7 +244,7 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
 }
 
 fn unknown(artifact: &Artifact) -> Error {
-    let takes = "Rookery takes XGBoost and LightGBM models saved with `save_model`, pickled Boosters, ONNX models, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
+    let takes = format!("Rookery takes {TAKEN}");
     match artifact.members() {
         [] => Error::invalid(format!("the archive holds no file; {takes}")),
         [one] if one.name.is_empty() => Error::invalid(format!("the file is not a known model format; {takes}")),

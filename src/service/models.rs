@@ -407,7 +407,12 @@ impl Service {
                 Some(wanted) => entries.iter().find(|entry| entry.version == wanted),
                 None => entries.iter().find(|entry| entry.seq < current.seq && entry.version != current.version),
             };
-            let wanted = wanted.ok_or_else(|| Error::not_found(format!("no such earlier version of `{path}` is kept")))?.version;
+            let wanted = wanted.ok_or_else(|| {
+                let which = version.map_or_else(|| "no earlier version".to_owned(), |version| format!("no version `{version}`"));
+                let list = format!("`rookery model show {path}` and GET /api/v1/versions/{path} list those that are");
+                Error::not_found(format!("{which} of `{path}` is kept; {list}"))
+            });
+            let wanted = wanted?.version;
             models::publish(tx, path, wanted, &by, precondition, keep)?;
             Ok(wanted)
         })?;

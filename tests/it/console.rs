@@ -574,6 +574,19 @@ fn the_sessions_cookie_is_kept_from_script_and_from_other_sites_and_ends_with_th
 }
 
 #[test]
+fn the_upload_page_names_every_kind_of_model_that_is_taken() {
+    let server = Server::start();
+    let page = Visit::new(&server).get("/ui/upload").expect(200).text();
+    for kind in ["XGBoost", "LightGBM", "pickled", "ONNX", "linear-learner", "rookery train", ".tar.gz"] {
+        assert!(page.contains(kind), "{kind} is not on the page: {page}");
+    }
+    // The refusal of what is none of them says the same.
+    let refused = server.put_model("a/b", b"no model").expect(400).message();
+    let taken = refused.split_once("takes ").unwrap().1;
+    assert!(page.contains(taken), "{taken}");
+}
+
+#[test]
 fn every_page_carries_the_strict_policy_and_is_kept_by_no_cache() {
     let server = Server::start();
     let visit = Visit::new(&server);

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::{State, Visitor, own_form, page, refused, same_origin, see, status, visitor};
 use crate::error::{Error, Kind, Result};
 use crate::names::ModelPath;
+use crate::runtime::TAKEN;
 use crate::service::invoke::blocking;
 use crate::service::models::{Page, Published, Shown};
 use crate::store::models::Precondition;
@@ -127,7 +128,7 @@ fn upload_form(visitor: &Visitor, complaint: Option<&str>) -> Markup {
             input type="hidden" name="csrf" value=(visitor.session.csrf);
             label { "Model path" input name="path" required maxlength="1024" placeholder="housing/cities/NewYork_NY.json"; }
             label { "File" input name="file" type="file" required; }
-            p.dim { "An XGBoost model saved as .json or .ubj, or a SageMaker linear learner, bare or in a .tar.gz." }
+            p.dim { "Taken are " (TAKEN) "." }
             progress max="1" value="0" hidden {}
             p.notice.bad role="alert" hidden {}
             button type="submit" { "Upload" }

@@ -34,7 +34,10 @@ fn a_path_remembers_its_versions_and_goes_back_to_them() {
     assert_eq!(score_now(), samples[2].score);
     assert_eq!(history(&server, "e/m")[0].1, version(2));
     // What was never there, or is no version at all.
-    server.admin("POST", "/api/v1/rollback/e/m", json!({ "version": version(3) }).to_string().as_bytes()).expect(404);
+    let gone = server.admin("POST", "/api/v1/rollback/e/m", json!({ "version": version(3) }).to_string().as_bytes()).expect(404).message();
+    for part in [version(3).as_str(), "rookery model show e/m", "/api/v1/versions/e/m"] {
+        assert!(gone.contains(part), "`{part}` is not in: {gone}");
+    }
     server.admin("POST", "/api/v1/rollback/e/m", b"{\"version\":\"latest\"}").expect(400);
     server.admin("POST", "/api/v1/rollback/e/none", b"").expect(404);
     server.put_model("e/one", &samples[3].bytes).expect(201);
