@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Service;
 use crate::authn::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::names::{Noun, shown};
+use crate::names::{Name, Noun, shown};
 use crate::policy::{Attached, Context, Decision, Grants, Kind as PolicyKind, Policy, Request, Value};
 
 /// A value or several.
@@ -28,7 +28,7 @@ pub enum OneOrMany {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// A user or role: its name or ARN. With documents, any ARN.
+    /// A user or role: its name or ARN. With documents, any ARN; what it tells is in the context unless that says otherwise.
     #[serde(default)]
     pub principal: String,
     /// `service:Name`.
@@ -106,6 +106,34 @@ fn fill<'a>(context: &mut Context<'a>, asked: &'a BTreeMap<String, OneOrMany>) {
     }
 }
 
+/// Fills what the server would from a principal's name alone, and returns the ARN that is named: `aws:PrincipalArn`,
+/// `aws:PrincipalAccount` and, of a user, `aws:username`. Its id and tags are known only to a file.
+fn name_principal(context: &mut Context<'_>, named: &str) -> String {
+    // A plain name is a user's, as with a file.
+    let arn = if Name::parse(named).is_ok() { Noun::User.arn(named) } else { named.to_owned() };
+    let mut parts = arn.splitn(6, ':').skip(2);
+    let (service, account, resource) = (parts.next(), parts.nth(1), parts.next());
+    let (Some(service), Some(account), Some(resource)) = (service, account, resource) else { return arn };
+    let (kind, name) = resource.split_once('/').unwrap_or((resource, ""));
+    let principal = match (service, kind) {
+        ("iam", "user") => {
+            // Paths before the name are not part of it.
+            let name = name.rsplit('/').next().unwrap_or(name);
+            context.set("aws:username", vec![name.to_owned().into()]);
+            arn.clone()
+        }
+        // A session is told as its role.
+        ("sts", "assumed-role") => {
+            let role = name.split('/').next().unwrap_or(name);
+            arn.replacen(":sts:", ":iam:", 1).replacen(&format!("assumed-role/{name}"), &format!("role/{role}"), 1)
+        }
+        _ => arn.clone(),
+    };
+    context.set("aws:PrincipalAccount", vec![account.to_owned().into()]);
+    context.set("aws:PrincipalArn", vec![principal.into()]);
+    arn
+}
+
 /// Decides `asked` by `documents` alone: each is a name and its text.
 ///
 /// # Errors
@@ -117,9 +145,10 @@ pub fn by_documents(documents: &[(String, String)], asked: &Asked) -> Result<Tol
         identity.push(Attached { name: name.as_str().into(), policy: Arc::new(policy) });
     }
     let mut context = Context::new();
+    let principal = name_principal(&mut context, &asked.principal);
     fill(&mut context, &asked.context);
     let grants = Grants { identity: identity.into(), ..Grants::default() };
-    let request = Request { principal: &asked.principal, action: &asked.action, resource: &asked.resource, context: &context };
+    let request = Request { principal: &principal, action: &asked.action, resource: &asked.resource, context: &context };
     Ok(grants.explain(&request).into())
 }
 

@@ -79,3 +79,40 @@ fn simulation_by_files_needs_no_database() {
     assert_eq!(rookery(&["simulate", "--policy", &allow], "").0, 2);
     assert!(!db.exists(), "a database was made");
 }
+
+#[test]
+fn simulation_by_files_knows_of_the_principal_what_its_name_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let own = write("own.json", &policy(vec![statement("Allow", "s3:GetObject", "arn:aws:s3:::home/${aws:username}/*")]).to_string());
+    let is = |key: &str, value: &str| {
+        let statement = when(statement("Allow", "s3:GetObject", "*"), json!({ "StringEquals": { key: value } }));
+        write("is.json", &policy(vec![statement]).to_string())
+    };
+    let decide = |document: &str, principal: &str, context: Value| {
+        let asked = json!({ "principal": principal, "action": "s3:GetObject", "resource": "arn:aws:s3:::home/ana/m", "context": context });
+        let request = write("request.json", &asked.to_string());
+        let (code, out, error) = rookery(&["simulate", "--policy", document, "--request", &request, "--json"], "");
+        assert_eq!(code, 0, "{error}");
+        serde_json::from_str::<Value>(&out).unwrap()["allowed"].as_bool().unwrap()
+    };
+    let user = |name: &str| format!("arn:aws:iam::000000000000:user/{name}");
+    assert!(decide(&own, &user("ana"), json!({})));
+    assert!(decide(&own, "ana", json!({})), "a name, as with a database");
+    assert!(decide(&own, &user("team/ana"), json!({})), "with a path");
+    assert!(!decide(&own, &user("bob"), json!({})));
+    assert!(!decide(&own, "arn:aws:iam::000000000000:role/ana", json!({})), "a role has no user name");
+    assert!(!decide(&own, "", json!({})));
+    // What is given counts, and so does that it is not there.
+    assert!(decide(&own, &user("bob"), json!({ "aws:username": "ana" })));
+    assert!(!decide(&own, &user("ana"), json!({ "aws:username": [] })));
+    assert!(decide(&is("aws:PrincipalArn", &user("ana")), "ana", json!({})));
+    let session = "arn:aws:sts::000000000000:assumed-role/duty/tuesday";
+    assert!(decide(&is("aws:PrincipalArn", "arn:aws:iam::000000000000:role/duty"), session, json!({})), "a session is told as its role");
+    assert!(decide(&is("aws:PrincipalAccount", "000000000000"), session, json!({})));
+    assert!(!decide(&is("aws:userid", "ana"), "ana", json!({})), "an id is not in a name");
+}
