@@ -26,7 +26,7 @@ pub(super) struct Restore {
     /// The backup.
     source: PathBuf,
     /// Replace the database if it exists.
-    #[arg(long, env = "ROOKERY_FORCE", value_parser = FalseyValueParser::new())]
+    #[arg(long, value_parser = FalseyValueParser::new())]
     force: bool,
     #[command(flatten)]
     database: Database,
@@ -90,6 +90,7 @@ impl Restore {
 
 impl Verify {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
+        self.database.must_exist()?;
         tell(output::with_progress("verifying", |progress| store::verify(&self.database.db, progress))?, as_json);
         Ok(())
     }

@@ -14,10 +14,10 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone, Args)]
 pub(super) struct Server {
     /// The server's address.
-    #[arg(long, env = "ROOKERY_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub(super) url: String,
     /// A token or API key. Give it in the environment: arguments can be seen by other users.
-    #[arg(long, env = "ROOKERY_TOKEN", hide_env_values = true, default_value = "")]
+    #[arg(long, hide_env_values = true, default_value = "")]
     pub(super) token: String,
 }
 

@@ -15,12 +15,12 @@ use crate::error::{Error, Result};
 /// Endpoints of a running server.
 #[derive(Debug, Subcommand)]
 pub(super) enum EndpointVerb {
-    /// Make an endpoint of one variant; its stages run in the order given.
+    /// Make an endpoint: of one variant whose stages run in the order given, or of all that a file says.
     Create {
         /// The endpoint's name.
         name: String,
         #[command(flatten)]
-        stages: Stages,
+        pipeline: Pipeline,
         #[command(flatten)]
         server: Server,
     },
@@ -44,11 +44,16 @@ pub(super) struct One {
     server: Server,
 }
 
-/// `--stage` and `--prefix` in the order they were typed, which derived flags do not keep.
+/// What an endpoint runs.
 #[derive(Debug)]
-pub(super) struct Stages(Vec<Value>);
+pub(super) enum Pipeline {
+    /// `--stage` and `--prefix` in the order they were typed, which derived flags do not keep.
+    Stages(Vec<Value>),
+    /// `--file`: all that the API takes.
+    File(PathBuf),
+}
 
-impl Args for Stages {
+impl Args for Pipeline {
     fn augment_args(command: clap::Command) -> clap::Command {
         command
             .arg(
@@ -56,7 +61,6 @@ impl Args for Stages {
                     .long("stage")
                     .value_name("MODEL")
                     .action(clap::ArgAction::Append)
-                    .env("ROOKERY_STAGE")
                     .help("A stage that always runs this model"),
             )
             .arg(
@@ -64,7 +68,6 @@ impl Args for Stages {
                     .long("prefix")
                     .value_name("PREFIX")
                     .action(clap::ArgAction::Append)
-                    .env("ROOKERY_PREFIX")
                     .help("A stage that runs the model the caller names under this prefix"),
             )
             .arg(
@@ -72,7 +75,6 @@ impl Args for Stages {
                     .long("postprocess")
                     .value_name("JSON")
                     .action(clap::ArgAction::Append)
-                    .env("ROOKERY_POSTPROCESS")
                     .help("A stage that works on the scores before it, such as {\"labels\":[\"no\",\"yes\"],\"round\":3}"),
             )
             .arg(
@@ -80,10 +82,17 @@ impl Args for Stages {
                     .long("output")
                     .value_name("WORDS")
                     .action(clap::ArgAction::Append)
-                    .env("ROOKERY_OUTPUT")
                     .help("What the stage before it shows, such as predicted_label,probability"),
             )
-            .group(clap::ArgGroup::new("stages").args(["stage", "prefix"]).multiple(true).required(true))
+            .arg(
+                clap::Arg::new("file")
+                    .long("file")
+                    .value_name("FILE")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .conflicts_with_all(["stage", "prefix", "postprocess", "output"])
+                    .help("The endpoint as JSON, as POST /api/v1/endpoints takes it: `stages`, or `variants` with weights"),
+            )
+            .group(clap::ArgGroup::new("stages").args(["stage", "prefix", "file"]).multiple(true).required(true))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -91,8 +100,11 @@ impl Args for Stages {
     }
 }
 
-impl FromArgMatches for Stages {
+impl FromArgMatches for Pipeline {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        if let Some(file) = matches.get_one::<PathBuf>("file") {
+            return Ok(Self::File(file.clone()));
+        }
         let usage = |text: &str| clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"));
         let mut found: Vec<(usize, &str, Value)> = Vec::new();
         for (flag, key) in [("stage", "model"), ("prefix", "prefix"), ("postprocess", "postprocess"), ("output", "output")] {
@@ -116,7 +128,7 @@ impl FromArgMatches for Stages {
                 stages.push(json!({ key: value }));
             }
         }
-        Ok(Self(stages))
+        Ok(Self::Stages(stages))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
@@ -125,11 +137,32 @@ impl FromArgMatches for Stages {
     }
 }
 
+impl Pipeline {
+    /// The endpoint called `name` as the API takes it.
+    fn body(self, name: &str) -> Result<Value> {
+        let path = match self {
+            Self::Stages(stages) => return Ok(json!({ "name": name, "stages": stages })),
+            Self::File(path) => path,
+        };
+        let bad = |what: String| Error::invalid(format!("`{}` {what}", path.display()));
+        let text = super::policy::read(&path)?;
+        let mut body: Value = serde_json::from_str(&text).map_err(|error| bad(format!("is no JSON: {error}")).because(error))?;
+        let members = body.as_object_mut().ok_or_else(|| bad("is no JSON object with `stages` or `variants`".to_owned()))?;
+        // A file that was written for another endpoint is not put under this name unnoticed.
+        match members.insert("name".to_owned(), Value::from(name)) {
+            Some(other) if other != *name => {
+                Err(bad(format!("names the endpoint {other}, and you `{name}`; give the same name or leave it out there")))
+            }
+            _ => Ok(body),
+        }
+    }
+}
+
 impl EndpointVerb {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
         match self {
-            Self::Create { name, stages: Stages(stages), server } => {
-                let made = server.call("POST", "/api/v1/endpoints", Some(&json!({ "name": name, "stages": stages })))?;
+            Self::Create { name, pipeline, server } => {
+                let made = server.call("POST", "/api/v1/endpoints", Some(&pipeline.body(&name)?))?;
                 if as_json {
                     output::value(&made);
                 } else {
@@ -175,19 +208,19 @@ pub(super) struct Invoke {
     /// The rows; `-` or nothing reads standard input.
     file: Option<PathBuf>,
     /// The model under the multi-model stage's prefix.
-    #[arg(long, env = "ROOKERY_TARGET_MODEL")]
+    #[arg(long)]
     target_model: Option<String>,
     /// The variant, instead of one by weight.
-    #[arg(long, env = "ROOKERY_TARGET_VARIANT")]
+    #[arg(long)]
     target_variant: Option<String>,
     /// What the rows are.
-    #[arg(long, env = "ROOKERY_CONTENT_TYPE", default_value = "text/csv")]
+    #[arg(long, default_value = "text/csv")]
     content_type: String,
     /// What the answer is to be.
-    #[arg(long, env = "ROOKERY_ACCEPT", default_value = "application/json")]
+    #[arg(long, default_value = "application/json")]
     accept: String,
     /// Say beside each answer what every column adds to it (tree models).
-    #[arg(long, env = "ROOKERY_EXPLAIN", value_parser = FalseyValueParser::new())]
+    #[arg(long, value_parser = FalseyValueParser::new())]
     explain: bool,
     #[command(flatten)]
     server: Server,

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Database, output};
 use crate::authn::MasterKey;
 use crate::error::Result;
-use crate::service::keys::Made;
+use crate::service::keys::{Made, listed, state, whole};
 use crate::store::keys::KeyKind;
 use crate::store::{Store, now};
 
@@ -21,22 +21,24 @@ pub(super) enum KeyVerb {
         /// The user it is for.
         user: String,
         /// An API key, for `Authorization: Bearer` (the default).
-        #[arg(long, env = "ROOKERY_API", conflicts_with = "aws", value_parser = FalseyValueParser::new())]
+        #[arg(long, conflicts_with = "aws", value_parser = FalseyValueParser::new())]
         api: bool,
         /// An AWS access key.
-        #[arg(long, env = "ROOKERY_AWS", value_parser = FalseyValueParser::new())]
+        #[arg(long, value_parser = FalseyValueParser::new())]
         aws: bool,
         /// A policy that narrows what the user may do with this key.
-        #[arg(long, env = "ROOKERY_POLICY", value_name = "FILE")]
+        #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
         /// Days until it expires.
-        #[arg(long, env = "ROOKERY_DAYS")]
+        #[arg(long)]
         days: Option<u32>,
         #[command(flatten)]
         database: Database,
     },
     /// List keys.
     List(Database),
+    /// Show a key and the policy that narrows it; never its secret.
+    Show(One),
     /// Keep a key from being used.
     Disable(One),
     /// Let a key be used again.
@@ -76,23 +78,23 @@ impl KeyVerb {
                 let (service, caller) = database.open()?;
                 let mut keys = service.keys(&caller, None, "", usize::MAX)?.items;
                 keys.sort_by(|a, b| (&a.user.name, a.record.created_at).cmp(&(&b.user.name, b.record.created_at)));
-                let state = |key: &crate::authn::directory::Key| match key.record.expires_at {
-                    _ if key.record.disabled => "disabled",
-                    Some(end) if end <= now() => "expired",
-                    _ => "active",
-                };
                 if as_json {
-                    let one = |key: &std::sync::Arc<crate::authn::directory::Key>| json!({ "id": key.record.id, "user": key.user.name, "kind": key.record.kind.word(), "state": state(key), "expiresAt": key.record.expires_at });
-                    output::value(&Value::Array(keys.iter().map(one).collect()));
+                    output::value(&Value::Array(keys.iter().map(|key| listed(key)).collect()));
                 } else {
                     let rows: Vec<_> = keys
                         .iter()
                         .map(|key| {
-                            vec![key.record.id.clone(), key.user.name.clone(), key.record.kind.word().to_owned(), state(key).to_owned()]
+                            let kind = key.record.kind.word().to_owned();
+                            vec![key.record.id.clone(), key.user.name.clone(), kind, state(key).to_owned()]
                         })
                         .collect();
                     output::table(&["ID", "USER", "KIND", "STATE"], &rows);
                 }
+                Ok(())
+            }
+            Self::Show(One { id, database }) => {
+                let (service, caller) = database.open()?;
+                output::value(&whole(&*service.key(&caller, &id)?));
                 Ok(())
             }
             Self::Disable(One { id, database }) => {
@@ -114,8 +116,11 @@ impl KeyVerb {
                 Ok(())
             }
             Self::ResetMaster(database) => {
+                database.must_exist()?;
                 MasterKey::reset(&Store::open(&database.db)?)?;
                 output::done(as_json);
+                // A server reads the key once, at its start, so it would go on signing with the old one.
+                output::note("restart the server of this database if one is running: until then it keeps using the old key");
                 Ok(())
             }
         }

@@ -1,7 +1,8 @@
 //! The command line: what may be typed, and which file does it.
 //!
 //! Verbs that administer open the database file (`--db`) and work beside a running server; verbs that use the service
-//! speak to its address (`--url`) with the credential in `ROOKERY_TOKEN`. Next: `serve.rs`, `demo/mod.rs`.
+//! speak to its address (`--url`) with the credential in `ROOKERY_TOKEN`. Every flag may come from the environment, by
+//! the one rule in [`variable`]. Next: `serve.rs`, `demo/mod.rs`.
 
 mod admin;
 mod client;
@@ -17,18 +18,21 @@ mod train;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::error::Result;
+use crate::authn::Caller;
+use crate::error::{Error, Result};
+use crate::service::{Options, Service};
 
 /// Thousands of small models behind one endpoint, from one file, with access per model.
 #[derive(Debug, Parser)]
 #[command(name = "rookery", version, max_term_width = 100)]
 struct Cli {
     /// Answer in JSON.
-    #[arg(long, global = true, env = "ROOKERY_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, value_parser = FalseyValueParser::new())]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
@@ -80,13 +84,43 @@ enum Verb {
 #[derive(Debug, Clone, Args)]
 struct Database {
     /// The database file.
-    #[arg(long, env = "ROOKERY_DB", default_value = "rookery.db", value_name = "FILE")]
+    #[arg(long, default_value = "rookery.db", value_name = "FILE")]
     db: PathBuf,
+}
+
+/// Flags that mean the same in every verb that has them: where things are, who one is there, how to answer.
+const SHARED: [&str; 4] = ["db", "json", "token", "url"];
+
+/// The environment variable of a flag: `ROOKERY_` and its name if it means the same wherever it is given or is one of
+/// `serve`, which is set up by its environment. Every other flag has its verb in between: a variable set for one verb
+/// must not make administrators, narrow keys or move the target of another.
+fn variable(verb: &str, flag: &str) -> String {
+    let verb = if verb == "serve" || SHARED.contains(&flag) { "" } else { verb };
+    let words = verb.split(' ').chain([flag]).filter(|word| !word.is_empty());
+    let words = words.map(|word| format!("_{}", word.replace('-', "_").to_uppercase()));
+    format!("ROOKERY{}", words.collect::<String>())
+}
+
+/// The tree of `command`, which is called `verb`, with every flag's environment variable.
+fn with_environment(command: Command, verb: &str) -> Command {
+    let command = command.mut_args(|argument| match argument.get_long().map(|flag| variable(verb, flag)) {
+        Some(name) => argument.env(name),
+        None => argument,
+    });
+    command.mut_subcommands(|inner| {
+        let verb = format!("{verb} {}", inner.get_name());
+        with_environment(inner, verb.trim_start())
+    })
+}
+
+/// Everything that may be typed.
+fn command() -> Command {
+    with_environment(Cli::command(), "")
 }
 
 /// Runs what was typed; the exit code is 0, 1 (failed) or 2 (usage).
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.format(&mut command()).exit());
     let json = cli.json;
     match run(cli) {
         Ok(code) => code,
@@ -122,8 +156,30 @@ fn run(cli: Cli) -> Result<ExitCode> {
 
 impl Database {
     /// Opens the file as its owner. No memory is set aside for models.
-    fn open(&self) -> Result<(std::sync::Arc<crate::service::Service>, crate::authn::Caller)> {
-        let service = crate::service::Service::open(crate::service::Options::new(self.db.clone(), 0))?;
+    ///
+    /// # Errors
+    /// When there is none: a mistyped path must not become a new, empty database that then looks like a lost one.
+    fn open(&self) -> Result<(Arc<Service>, Caller)> {
+        self.must_exist()?;
+        self.open_or_make()
+    }
+
+    /// Refuses a path at which there is no database yet.
+    fn must_exist(&self) -> Result<()> {
+        // What cannot be looked at for another reason is told by who opens it.
+        let absent = match std::fs::metadata(&self.db) {
+            Ok(file) => file.len() == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if absent {
+            return Err(Error::not_found(format!("there is no database `{}`; check --db", self.db.display())));
+        }
+        Ok(())
+    }
+
+    /// As [`Database::open`], but a file that is not there is made: for the first start.
+    fn open_or_make(&self) -> Result<(Arc<Service>, Caller)> {
+        let service = Service::open(Options::new(self.db.clone(), 0))?;
         let caller = service.file_caller();
         Ok((service, caller))
     }
@@ -131,29 +187,41 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use std::collections::BTreeMap;
 
     use super::*;
 
-    fn without_environment(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+    /// Every flag below `command`: its variable, and the verbs that have it with what each says of it.
+    fn flags(command: &Command, verb: &str, found: &mut BTreeMap<String, Vec<(String, String, String)>>) {
         for argument in command.get_arguments().filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")) {
             let Some(long) = argument.get_long() else { continue };
-            let wanted = format!("ROOKERY_{}", long.replace('-', "_").to_uppercase());
-            if argument.get_env().is_none_or(|name| name != wanted.as_str()) {
-                found.push(format!("{path} --{long}: {:?}", argument.get_env()));
-            }
+            let name = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            found.entry(name.unwrap_or_default()).or_default().push((verb.to_owned(), long.to_owned(), help));
         }
-        for verb in command.get_subcommands() {
-            without_environment(verb, &format!("{path} {}", verb.get_name()), found);
+        for inner in command.get_subcommands() {
+            flags(inner, format!("{verb} {}", inner.get_name()).trim_start(), found);
         }
     }
 
     #[test]
-    fn every_flag_has_its_environment_variable() {
-        let mut command = Cli::command();
+    fn every_flag_has_an_environment_variable_and_no_variable_two_meanings() {
+        let mut command = command();
         command.build();
-        let mut found = Vec::new();
-        without_environment(&command, "rookery", &mut found);
-        assert!(found.is_empty(), "{found:#?}");
+        let mut found = BTreeMap::new();
+        flags(&command, "", &mut found);
+        assert_eq!(found.get(""), None, "without a variable");
+        for (name, users) in &found {
+            let (verb, flag, help) = &users[0];
+            assert!(users.iter().all(|user| user.1 == *flag && user.2 == *help), "{name} means several things: {users:#?}");
+            assert!(users.len() == 1 || SHARED.contains(&flag.as_str()), "{name} is read by several verbs: {users:#?}");
+            let plain = format!("ROOKERY_{}", flag.replace('-', "_").to_uppercase());
+            let may_be_plain = verb == "serve" || SHARED.contains(&flag.as_str());
+            assert_eq!(*name == plain, may_be_plain, "{verb} --{flag} has {name}");
+        }
+        for name in ["ROOKERY_DB", "ROOKERY_MEMORY", "ROOKERY_USER_CREATE_ADMIN", "ROOKERY_TRAIN_RANDOM_CUT_FOREST_LABEL"] {
+            assert!(found.contains_key(name), "{name} is gone");
+        }
+        assert!(found.len() > 60, "only {} variables were found", found.len());
     }
 }

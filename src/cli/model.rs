@@ -30,7 +30,7 @@ pub(super) enum ModelVerb {
         /// The artifact.
         file: PathBuf,
         /// Only if the path is new.
-        #[arg(long, env = "ROOKERY_NEW", value_parser = FalseyValueParser::new())]
+        #[arg(long, value_parser = FalseyValueParser::new())]
         new: bool,
         #[command(flatten)]
         server: Server,
@@ -57,7 +57,7 @@ pub(super) enum ModelVerb {
         #[command(flatten)]
         one: One,
         /// The version: 64 hexadecimal digits.
-        #[arg(long, env = "ROOKERY_TO")]
+        #[arg(long)]
         to: Option<String>,
     },
     /// Keep a model in memory whatever else needs the room.

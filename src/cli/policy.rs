@@ -29,8 +29,13 @@ pub(super) enum PolicyVerb {
     },
     /// List managed policies.
     List(Database),
-    /// Show a managed policy.
-    Show(Named),
+    /// Show a managed policy's document, or an inline one's with --user, --group or --role.
+    Show {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        holder: Holder,
+    },
     /// Delete a managed policy nobody has, or an inline one with --user, --group or --role.
     Delete {
         #[command(flatten)]
@@ -70,13 +75,13 @@ pub(super) struct Named {
 #[group(multiple = false)]
 pub(super) struct Holder {
     /// A user.
-    #[arg(long, env = "ROOKERY_USER")]
+    #[arg(long)]
     user: Option<String>,
     /// A group.
-    #[arg(long, env = "ROOKERY_GROUP")]
+    #[arg(long)]
     group: Option<String>,
     /// A role.
-    #[arg(long, env = "ROOKERY_ROLE")]
+    #[arg(long)]
     role: Option<String>,
 }
 
@@ -128,9 +133,12 @@ impl PolicyVerb {
                 }
                 Ok(())
             }
-            Self::Show(named) => {
+            Self::Show { named, holder } => {
                 let (service, caller) = named.database.open()?;
-                output::line(&service.policy(&caller, &named.name)?.record.document);
+                match holder.named() {
+                    Some((noun, holder)) => output::line(service.inline_policy(&caller, noun, holder, &named.name)?.document),
+                    None => output::line(&service.policy(&caller, &named.name)?.record.document),
+                }
                 Ok(())
             }
             Self::Delete { named, holder } => {
@@ -164,10 +172,10 @@ impl PolicyVerb {
 #[derive(Debug, Args)]
 pub(super) struct Simulate {
     /// Policy documents to decide by; no database is opened then.
-    #[arg(long, env = "ROOKERY_POLICY", num_args = 1.., value_name = "FILE")]
+    #[arg(long, num_args = 1.., value_name = "FILE")]
     policy: Vec<PathBuf>,
     /// The request, as JSON: principal, action, resource, and context, an object of values or lists of values by key.
-    #[arg(long, env = "ROOKERY_REQUEST", value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     request: PathBuf,
     #[command(flatten)]
     database: Database,

@@ -1,17 +1,17 @@
 //! `rookery user|group|role …`: who exists in a database.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::Value;
 
 use super::{Database, output};
-use crate::authn::directory::Principal;
 use crate::error::{Error, Result};
 use crate::names::Noun;
-use crate::service::principals::{Change, NewOne};
+use crate::service::principals::{Change, NewOne, shown};
 
 /// Users of a database.
 #[derive(Debug, Subcommand)]
@@ -21,19 +21,27 @@ pub(super) enum UserVerb {
         /// The user's name.
         name: String,
         /// Allow everything.
-        #[arg(long, env = "ROOKERY_ADMIN", value_parser = FalseyValueParser::new())]
+        #[arg(long, value_parser = FalseyValueParser::new())]
         admin: bool,
         /// Read the password from standard input.
-        #[arg(long, env = "ROOKERY_PASSWORD_STDIN", value_parser = FalseyValueParser::new())]
+        #[arg(long, value_parser = FalseyValueParser::new())]
         password_stdin: bool,
         /// Make a user who signs in with keys only.
-        #[arg(long, env = "ROOKERY_NO_PASSWORD", conflicts_with = "password_stdin", value_parser = FalseyValueParser::new())]
+        #[arg(long, conflicts_with = "password_stdin", value_parser = FalseyValueParser::new())]
         no_password: bool,
         /// The managed policy that bounds what the user may ever do.
-        #[arg(long, env = "ROOKERY_BOUNDARY")]
+        #[arg(long)]
         boundary: Option<String>,
         #[command(flatten)]
         database: Database,
+    },
+    /// Change a user's tags or boundary, one of them at a time.
+    #[command(group = setting(&[]))]
+    Set {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// List users.
     List(Database),
@@ -46,7 +54,7 @@ pub(super) enum UserVerb {
         #[command(flatten)]
         one: One,
         /// Read the password from standard input.
-        #[arg(long, env = "ROOKERY_PASSWORD_STDIN", value_parser = FalseyValueParser::new())]
+        #[arg(long, value_parser = FalseyValueParser::new())]
         password_stdin: bool,
     },
     /// Keep a user from signing in; every token and session of theirs ends.
@@ -62,6 +70,55 @@ pub(super) struct One {
     name: String,
     #[command(flatten)]
     database: Database,
+}
+
+/// What users and roles have alike and may be given anew.
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// A tag, in place of all there were; give it several times for several.
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    /// Take all tags away.
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    no_tags: bool,
+    /// The managed policy that bounds what they may ever do.
+    #[arg(long, value_name = "POLICY")]
+    boundary: Option<String>,
+    /// Take the boundary away.
+    #[arg(long, value_parser = FalseyValueParser::new())]
+    no_boundary: bool,
+}
+
+/// One of the settings: each is a write of its own, so two at once could be half done.
+fn setting(more: &[&'static str]) -> ArgGroup {
+    ArgGroup::new("setting").args(["tags", "no_tags", "boundary", "no_boundary"]).args(more).required(true)
+}
+
+fn tag(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a tag is written NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Settings {
+    fn apply(self, noun: Noun, one: &One, as_json: bool) -> Result<()> {
+        if let Some(boundary) = &self.boundary {
+            return change(noun, one, Change::Boundary(Some(boundary)), as_json);
+        }
+        if self.no_boundary {
+            return change(noun, one, Change::Boundary(None), as_json);
+        }
+        // A flag that its variable says no to counts as given on the command line, and changes nothing.
+        if self.tags.is_empty() && !self.no_tags {
+            return Err(Error::invalid("there is nothing to change; give --tag, --no-tags, --boundary or --no-boundary"));
+        }
+        let mut tags = HashMap::new();
+        for (name, value) in self.tags {
+            if let Some(other) = tags.insert(name.clone(), value) {
+                return Err(Error::invalid(format!("tag `{name}` is given twice, once as `{other}`")));
+            }
+        }
+        change(noun, one, Change::Tags(&tags), as_json)
+    }
 }
 
 /// Groups of a database.
@@ -100,8 +157,19 @@ pub(super) enum RoleVerb {
         #[command(flatten)]
         one: One,
         /// The trust policy's file: who may assume the role.
-        #[arg(long, env = "ROOKERY_TRUST", value_name = "FILE")]
+        #[arg(long, value_name = "FILE")]
         trust: PathBuf,
+    },
+    /// Change a role's trust policy, tags or boundary, one of them at a time.
+    #[command(group = setting(&["trust"]))]
+    Set {
+        #[command(flatten)]
+        one: One,
+        /// The new trust policy's file: who may assume the role.
+        #[arg(long, value_name = "FILE")]
+        trust: Option<PathBuf>,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// List roles.
     List(Database),
@@ -109,14 +177,6 @@ pub(super) enum RoleVerb {
     Show(One),
     /// Delete a role.
     Delete(One),
-}
-
-fn shown(principal: &Principal) -> Value {
-    json!({
-        "name": principal.name, "arn": principal.arn, "disabled": principal.disabled, "attachedPolicies": principal.attached,
-        "inlinePolicies": principal.inline.iter().map(|(name, _)| name).collect::<Vec<_>>(), "permissionsBoundary": principal.boundary,
-        "groupsOrMembers": principal.groups,
-    })
 }
 
 fn list(noun: Noun, database: &Database, as_json: bool) -> Result<()> {
@@ -165,7 +225,8 @@ fn change(noun: Noun, one: &One, change: Change<'_>, as_json: bool) -> Result<()
 }
 
 fn create(noun: Noun, database: &Database, name: &str, new: &NewOne<'_>, as_json: bool) -> Result<()> {
-    let (service, caller) = database.open()?;
+    // The first administrator makes the file.
+    let (service, caller) = if noun == Noun::User { database.open_or_make()? } else { database.open()? };
     let made = service.create_principal(&caller, noun, name, new)?;
     if as_json {
         output::value(&shown(&made));
@@ -182,8 +243,21 @@ fn password(from_stdin: bool) -> Result<String> {
         std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
         return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
     }
-    rpassword::prompt_password("Password: ")
-        .map_err(|error| Error::invalid("there is no terminal to ask for the password; give it with --password-stdin").because(error))
+    typed_twice(|prompt| rpassword::prompt_password(prompt))
+}
+
+/// A password as `ask` reads it from a terminal, which shows nothing of it: twice, so that a slip of the finger does not
+/// lock out the one administrator there is.
+fn typed_twice(mut ask: impl FnMut(&str) -> std::io::Result<String>) -> Result<String> {
+    let mut ask = |prompt: &str| {
+        ask(prompt)
+            .map_err(|error| Error::invalid("there is no terminal to ask for the password; give it with --password-stdin").because(error))
+    };
+    let password = ask("Password: ")?;
+    if ask("The same again: ")? != password {
+        return Err(Error::invalid("the two passwords differ and nothing was changed; try again"));
+    }
+    Ok(password)
 }
 
 impl UserVerb {
@@ -195,6 +269,7 @@ impl UserVerb {
                     NewOne { password: password.as_deref(), administrator: admin, boundary: boundary.as_deref(), ..NewOne::default() };
                 create(Noun::User, &database, &name, &new, as_json)
             }
+            Self::Set { one, settings } => settings.apply(Noun::User, &one, as_json),
             Self::List(database) => list(Noun::User, &database, as_json),
             Self::Show(one) => show(Noun::User, &one),
             Self::Delete(one) => delete(Noun::User, &one, as_json),
@@ -229,9 +304,27 @@ impl RoleVerb {
                 let trust = super::policy::read(&trust)?;
                 create(Noun::Role, &one.database, &one.name, &NewOne { trust: Some(&trust), ..NewOne::default() }, as_json)
             }
+            Self::Set { one, trust: Some(trust), .. } => change(Noun::Role, &one, Change::Trust(&super::policy::read(&trust)?), as_json),
+            Self::Set { one, trust: None, settings } => settings.apply(Noun::Role, &one, as_json),
             Self::List(database) => list(Noun::Role, &database, as_json),
             Self::Show(one) => show(Noun::Role, &one),
             Self::Delete(one) => delete(Noun::Role, &one, as_json),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_typed_on_a_terminal_is_typed_twice_alike() {
+        let typed = |lines: &[&str]| {
+            let mut lines = lines.iter();
+            typed_twice(|_| lines.next().map(|line| (*line).to_owned()).ok_or_else(|| std::io::Error::other("no more was typed")))
+        };
+        assert_eq!(typed(&["a long one", "a long one"]).unwrap(), "a long one");
+        assert!(typed(&["a long one", "a lomg one"]).unwrap_err().message().contains("differ"));
+        assert!(typed(&["a long one"]).unwrap_err().message().contains("--password-stdin"));
     }
 }

@@ -34,10 +34,10 @@ struct Files {
     /// The table: CSV of numbers. Its first line is a header if it holds something that is no number.
     data: PathBuf,
     /// The model file to write.
-    #[arg(long, env = "ROOKERY_OUTPUT", short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// The first line is a header even if it holds only numbers.
-    #[arg(long, env = "ROOKERY_HEADER", value_parser = FalseyValueParser::new())]
+    #[arg(long, value_parser = FalseyValueParser::new())]
     header: bool,
 }
 
@@ -47,22 +47,22 @@ pub(super) struct Knn {
     #[command(flatten)]
     files: Files,
     /// The column of labels: its name or its number from 1.
-    #[arg(long, env = "ROOKERY_LABEL", value_name = "COLUMN", default_value = "1")]
+    #[arg(long, value_name = "COLUMN", default_value = "1")]
     label: String,
     /// How many neighbours are asked.
-    #[arg(long, env = "ROOKERY_K", default_value_t = 5)]
+    #[arg(long, default_value_t = 5)]
     k: usize,
     /// How near is measured.
-    #[arg(long, env = "ROOKERY_METRIC", default_value = "L2", value_parser = ["L2", "COSINE", "INNER_PRODUCT"])]
+    #[arg(long, default_value = "L2", value_parser = ["L2", "COSINE", "INNER_PRODUCT"])]
     metric: String,
     /// Whether neighbours vote (classifier) or are averaged (regressor).
-    #[arg(long = "type", env = "ROOKERY_TYPE", default_value = "classifier", value_parser = ["classifier", "regressor"])]
+    #[arg(long = "type", default_value = "classifier", value_parser = ["classifier", "regressor"])]
     kind: String,
     /// Keep this many rows, drawn at random, instead of all.
-    #[arg(long, env = "ROOKERY_SAMPLE", value_name = "ROWS")]
+    #[arg(long, value_name = "ROWS")]
     sample: Option<usize>,
     /// Where the random numbers start.
-    #[arg(long, env = "ROOKERY_SEED", default_value_t = 0)]
+    #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
@@ -72,16 +72,16 @@ pub(super) struct RandomCutForest {
     #[command(flatten)]
     files: Files,
     /// A column to leave out: its name or its number from 1.
-    #[arg(long, env = "ROOKERY_LABEL", value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
     /// How many trees.
-    #[arg(long, env = "ROOKERY_TREES", default_value_t = 100)]
+    #[arg(long, default_value_t = 100)]
     trees: usize,
     /// How many rows each tree draws.
-    #[arg(long, env = "ROOKERY_SAMPLES", default_value_t = 256)]
+    #[arg(long, default_value_t = 256)]
     samples: usize,
     /// Where the random numbers start.
-    #[arg(long, env = "ROOKERY_SEED", default_value_t = 0)]
+    #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
@@ -91,31 +91,31 @@ pub(super) struct LinearLearner {
     #[command(flatten)]
     files: Files,
     /// The column of labels: its name or its number from 1. Classes are 0, 1, 2, …
-    #[arg(long, env = "ROOKERY_LABEL", value_name = "COLUMN", default_value = "1")]
+    #[arg(long, value_name = "COLUMN", default_value = "1")]
     label: String,
     /// What is predicted.
-    #[arg(long = "type", env = "ROOKERY_TYPE", default_value = "regressor", value_parser = ["regressor", "binary_classifier", "multiclass_classifier"])]
+    #[arg(long = "type", default_value = "regressor", value_parser = ["regressor", "binary_classifier", "multiclass_classifier"])]
     kind: String,
     /// What is minimised; squared, logistic or softmax by type if not given.
-    #[arg(long, env = "ROOKERY_LOSS", value_parser = ["squared", "absolute", "huber", "quantile", "logistic", "softmax"])]
+    #[arg(long, value_parser = ["squared", "absolute", "huber", "quantile", "logistic", "softmax"])]
     loss: Option<String>,
     /// Which quantile the quantile loss aims at.
-    #[arg(long, env = "ROOKERY_QUANTILE", default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5)]
     quantile: f64,
     /// From how many deviations of the target on the huber loss is straight.
-    #[arg(long, env = "ROOKERY_HUBER_DELTA", default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0)]
     huber_delta: f64,
     /// How much the weights' absolute values cost, on columns of deviation 1.
-    #[arg(long, env = "ROOKERY_L1", default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0)]
     l1: f64,
     /// How much half the weights' squares cost, on columns of deviation 1.
-    #[arg(long, env = "ROOKERY_L2", default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0)]
     l2: f64,
     /// The most passes over the table; it ends sooner when nothing improves.
-    #[arg(long, env = "ROOKERY_EPOCHS", default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000)]
     epochs: usize,
     /// Taken as the other verbs take it; nothing here is random.
-    #[arg(long, env = "ROOKERY_SEED", default_value_t = 0)]
+    #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 

@@ -46,10 +46,10 @@ const CALLER_POLICY: &str = r#"{
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, env = "ROOKERY_LISTEN", default_value = "127.0.0.1:0")]
+    #[arg(long, default_value = "127.0.0.1:0")]
     listen: std::net::SocketAddr,
     /// Stop after the walk.
-    #[arg(long, env = "ROOKERY_ONCE", value_parser = FalseyValueParser::new())]
+    #[arg(long, value_parser = FalseyValueParser::new())]
     once: bool,
 }
 

@@ -44,6 +44,7 @@ fn a_start_with_a_wrong_key_file_says_what_to_do() {
     // What the message says works: tokens end, API keys and models stay.
     let (code, _, error) = rookery(&["key", "reset-master", "--db", &db], "");
     assert_eq!(code, 0, "{error}");
+    assert!(error.contains("restart the server"), "a server that runs goes on with the old key: {error}");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     let mut server = again(&server, &[]);
     assert_eq!(version_at(&server, "e/m"), Some(sample.version.clone()));
