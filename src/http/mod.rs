@@ -6,6 +6,7 @@
 mod caller;
 mod native;
 mod ops;
+mod reference;
 mod reply;
 pub mod routes;
 mod runtime;

@@ -328,10 +328,10 @@ fn each_principal_may_do_what_the_matrix_says() {
         }
         let told = match *body {
             HOUSE | "MODEL" | DOCUMENT | TRUST | "" => String::new(),
+            TO_TRUST => r#" {"trustPolicy":…}"#.to_owned(),
             body => format!(" {body}"),
         };
         let _ = writeln!(table, "{} {path}{told}", route.split(' ').next().unwrap());
     }
     golden("matrix.txt", &table);
 }
-            TO_TRUST => r#" {"trustPolicy":…}"#.to_owned(),

@@ -24,6 +24,7 @@ mod onnx;
 mod payloads;
 mod pipelines;
 mod policy;
+mod reference;
 mod shap;
 mod support;
 mod train;

@@ -5,6 +5,7 @@
 
 pub(super) mod models;
 mod page;
+pub(super) mod reference;
 pub(super) mod sign_in;
 
 use actix_web::http::{StatusCode, header};
