@@ -18,6 +18,8 @@ use crate::store::{Read, loaded, models};
 
 /// Versions remembered as hot.
 const HOT: usize = 10_000;
+/// How long a pin waits for a load that another request began.
+const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The cache as it is shown.
 #[derive(Debug)]

@@ -232,7 +232,7 @@ fn another_method_is_refused_with_those_the_path_takes() {
         let mut takes: Vec<String> =
             TABLE.iter().filter(|other| other.path == line.path).map(|other| other.method.to_uppercase()).collect();
         takes.sort();
-        let path = path.replace('{', "").replace('}', "");
+        let path = path.replace(['{', '}'], "");
         let reply = server.send("OPTIONS", &path, "", &[], b"").expect(405);
         let mut allowed: Vec<&str> = reply.header("allow").unwrap().split(", ").collect();
         allowed.sort_unstable();

@@ -170,7 +170,7 @@ fn verify_notices_missing_pieces_and_files_that_are_none() {
     std::fs::write(&other, "this is no database, only a line of text that is longer than a hundred bytes, as a header of one would be")
         .unwrap();
     assert!(refused(&["verify", "--db", text(&other)]).contains("not a Rookery database"));
-    assert!(refused(&["verify", "--db", text(&server.db.with_file_name("none.db"))]).contains("no file"));
+    assert!(refused(&["verify", "--db", text(&server.db.with_file_name("none.db"))]).contains("there is no database"));
     assert!(!server.db.with_file_name("none.db").exists(), "verify makes no file");
 }
 

@@ -264,8 +264,8 @@ fn making_an_administrator_does_not_rewrite_a_policy_of_like_name() {
         assert_eq!(code, 0, "{arguments:?}: {error}");
         out
     };
-    run(&["policy", "put", "administratoraccess", file.to_str().unwrap()]);
     run(&["user", "create", "ana", "--password-stdin"]);
+    run(&["policy", "put", "administratoraccess", file.to_str().unwrap()]);
     run(&["policy", "attach", "administratoraccess", "--user", "ana"]);
     // Refused or under another name; either way `ana` stays what she was.
     rookery(&["user", "create", "boss", "--admin", "--password-stdin", "--db", db.to_str().unwrap()], PASSWORD);

@@ -200,9 +200,9 @@ fn managed_policies_and_keys_are_made_shown_changed_and_removed() {
     let shown = admin(&server, "GET", &format!("/api/v1/keys/{id}"), &null).expect(200);
     assert!(!shown.text().contains(secret) && shown.json()["policy"].is_null(), "{}", shown.text());
     assert_eq!((&shown.json()["user"], &shown.json()["state"]), (&json!("ana"), &json!("active")));
-    let (narrow, _) = make_key(&server, &json!({ "user": "ana", "kind": "aws", "policy": nothing() }));
+    let (narrow, _) = make_key(&server, &json!({ "user": "ana", "kind": "api", "policy": nothing() }));
     let shown = admin(&server, "GET", &format!("/api/v1/keys/{narrow}"), &null).expect(200).json();
-    assert_eq!((&shown["policy"], &shown["kind"], &shown["narrowed"]), (&nothing(), &json!("aws"), &json!(true)));
+    assert_eq!((&shown["policy"], &shown["kind"], &shown["narrowed"]), (&nothing(), &json!("api"), &json!(true)));
     admin(&server, "DELETE", &format!("/api/v1/keys/{narrow}"), &null).expect(204);
     admin(&server, "GET", &format!("/api/v1/keys/{narrow}"), &null).expect(404);
     for (body, status) in [

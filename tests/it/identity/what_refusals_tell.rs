@@ -17,6 +17,9 @@ fn whoever_may_nothing_cannot_tell_what_exists() {
     make_user(&server, &json!({ "name": "nobody" }));
     let nobody = key_of(&server, "nobody");
     let doc = everything().to_string();
+    let trust = policy(vec![json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": "*" })]);
+    admin(&server, "POST", "/api/v1/roles", &json!({ "name": "duty", "trustPolicy": trust })).expect(201);
+    let trust = json!({ "trustPolicy": trust }).to_string();
     let mut differ = Open::default();
     // `{}` is what exists or does not, in path and body.
     for (method, path, body, names) in [
@@ -40,7 +43,9 @@ fn whoever_may_nothing_cannot_tell_what_exists() {
         ("POST", "/api/v1/users", r#"{"name":"new","permissionsBoundary":"{}"}"#, &["real", "unreal"]),
         ("PUT", "/api/v1/users/{}/policies/p", &doc, &["real", "fenced", "unreal"]),
         ("GET", "/api/v1/users/{}/policies/p", "", &["real", "fenced", "unreal"]),
-        ("PATCH", "/api/v1/roles/{}", r#"{"tags":{}}"#, &["real", "unreal"]),
+        ("PATCH", "/api/v1/roles/{}", r#"{"tags":{"a":"b"}}"#, &["duty", "unreal"]),
+        ("PATCH", "/api/v1/roles/{}", &trust, &["duty", "unreal"]),
+        ("GET", "/api/v1/roles/{}/policies/p", "", &["duty", "unreal"]),
         ("PUT", "/api/v1/groups/{}/members/real", "", &["real", "unreal"]),
         ("PUT", "/api/v1/groups/crew/members/{}", "", &["real", "unreal"]),
         ("GET", "/api/v1/policies/{}", "", &["real", "unreal"]),
