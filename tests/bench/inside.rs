@@ -155,7 +155,7 @@ fn many(count: usize) {
     let cold = median(500, || {
         at = (at + 7919) % count;
         let path = rookery::names::ModelPath::parse(&format!("many/{at:07}.json")).unwrap();
-        service.load_model(&caller, &path).unwrap();
+        runtime.block_on(service.load_model(&caller, &path)).unwrap();
     });
     let file = std::fs::metadata(&database).unwrap().len();
     println!(
