@@ -266,7 +266,11 @@ fn failed(error: rusqlite::Error) -> Error {
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => busy().because(error),
-        Some(ErrorCode::DiskFull) => Error::new(Kind::Unavailable, full).because(error),
+        Some(ErrorCode::DiskFull) => {
+            // Not this process's failure, and still what its operator must hear of.
+            tracing::error!(%error, full);
+            Error::new(Kind::Unavailable, full).because(error)
+        }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             Error::new(Kind::Internal, "the database file is damaged; restore a backup with `rookery restore`").because(error)
         }
