@@ -231,7 +231,7 @@ impl Builder {
 }
 
 /// A place in an array as 32 bits; [`NODES_MAX`] keeps all of them below.
-fn place(at: usize) -> u32 {
+pub(super) fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 

@@ -15,6 +15,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub use build::{Builder, Split, TreeNode};
 
+use self::build::place;
 use self::shap::{Branch, Explain, Root};
 use super::prepared::{Reader, Writer};
 use crate::error::{Error, Kind, Result};
@@ -211,12 +212,13 @@ impl Ensemble {
         if input.columns() != self.features {
             return Err(Error::new(Kind::Internal, "an ensemble was handed a matrix of another shape"));
         }
-        // A tree with vector leaves is one for each output.
-        let outputs = if self.leaves.is_empty() { 1 } else { self.groups };
-        let ends = self.trees.iter().skip(1).map(|tree| tree.root).chain([u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)]);
+        // A tree with vector leaves is one for each output, whichever it says it adds to.
+        let vector = !self.leaves.is_empty();
+        let outputs = if vector { place(self.groups) } else { 1 };
+        let ends = self.trees.iter().skip(1).map(|tree| tree.root).chain([place(self.nodes.len())]);
         let roots = self.trees.iter().zip(ends).flat_map(|(tree, end)| {
             let root = Root { node: tree.root, depth: tree.depth, group: tree.group, nodes: end.saturating_sub(tree.root) };
-            (0..outputs).map(move |output| Root { group: root.group + u32::try_from(output).unwrap_or_default(), ..root })
+            (0..outputs).map(move |output| if vector { Root { group: output, ..root } } else { root })
         });
         shap::add(self, roots, input.values(), self.features, self.groups, out)
     }

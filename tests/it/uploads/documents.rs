@@ -430,6 +430,29 @@ fn more_rows_than_a_minute_takes_are_refused_before_any_is_answered() {
 }
 
 #[test]
+fn vector_leaves_are_explained_whichever_output_their_tree_names() {
+    let tree = json!({
+        "id": 0, "left_children": [1, -1, -1], "right_children": [2, -1, -1], "split_indices": [0, 0, 0],
+        "split_conditions": [0.5, 0.0, 0.0], "default_left": [0, 0, 0], "sum_hessian": [2.0, 1.0, 1.0],
+        "base_weights": [0.5, 0.5, 1.0, 2.0, 3.0, 5.0], "tree_param": { "size_leaf_vector": "2" },
+    });
+    let explained = |output: i32| {
+        let document = changed(&[
+            ("/learner/learner_model_param/num_target", json!("2")),
+            ("/learner/objective/name", json!("reg:squarederror")),
+            ("/learner/gradient_booster/model/iteration_indptr", json!([0, 1])),
+            ("/learner/gradient_booster/model/tree_info", json!([output])),
+            ("/learner/gradient_booster/model/trees", json!([tree])),
+        ]);
+        let prepared = prepared(&text(&document)).unwrap();
+        let model = runtime::load("xgboost", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
+        model.explain(&[Tensor::new(3, vec![0.0f32; 3]).unwrap().into()]).unwrap().f32s().unwrap().values().to_vec()
+    };
+    assert_eq!(explained(0), [-1.0, 0.0, 0.0, 2.5, -1.5, 0.0, 0.0, 4.0]);
+    assert_eq!(explained(1), explained(0));
+}
+
+#[test]
 fn vector_leaves_count_as_work() {
     let leaf = json!({
         "id": 0, "left_children": [-1], "right_children": [-1], "split_indices": [0], "split_conditions": [0.0],
