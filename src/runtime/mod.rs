@@ -27,6 +27,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::artifact::{Artifact, Member};
 pub use crate::codec::answer::Extra;
 use crate::codec::answer::{Answer, Form};
+use crate::codec::columns::Columns;
 use crate::codec::payload::Expect;
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
@@ -87,7 +88,7 @@ pub struct Schema {
     /// Numbers held per row on the way, which may be more than are answered.
     pub spread: usize,
     /// The columns' names, in order; empty when the model carries none.
-    pub names: Vec<Box<str>>,
+    pub names: Columns,
     /// What a value that a sparse row leaves out stands for: NaN where the model knows missing values, else 0.
     pub absent: f32,
     /// Whether a missing value (an empty cell, `null`) can be answered.
@@ -105,7 +106,7 @@ impl Schema {
     /// what a sparse row leaves out are NaN.
     pub fn matrix(kind: ValueKind, features: usize, outputs: usize) -> Self {
         let part = Part { name: Box::default(), kind, columns: features };
-        Self { parts: smallvec![part], features, outputs, spread: outputs, names: Vec::new(), absent: f32::NAN, missing: true }
+        Self { parts: smallvec![part], features, outputs, spread: outputs, names: Columns::default(), absent: f32::NAN, missing: true }
     }
 }
 

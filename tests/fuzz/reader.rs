@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use rookery::artifact::{Artifact, Limits};
+use rookery::codec::columns::Columns;
 use rookery::codec::payload::{Expect, decode};
 use rookery::policy::{Kind, Policy};
 use rookery::runtime::pipeline::{Blocks, Step, run};
@@ -69,7 +70,7 @@ fn payload(media: &str, bytes: &[u8]) {
     let part = |name: &str, kind, columns| Part { name: name.into(), kind, columns };
     let matrix = [part("", ValueKind::F32, 3)];
     let mixed = [part("a", ValueKind::F64, 1), part("b", ValueKind::I64, 1), part("c", ValueKind::Text, 1)];
-    let names: [Box<str>; 3] = ["a".into(), "b".into(), "c".into()];
+    let names = Columns::from(vec!["a".into(), "b".into(), "c".into()]);
     for parts in [&matrix[..], &mixed[..]] {
         let expect = Expect { parts, features: 3, names: &names, absent: f32::NAN, missing: true, cells: 1 << 16 };
         if let Ok(blocks) = decode(Some(media), bytes, &expect) {

@@ -174,7 +174,8 @@ impl Knn {
             return Err(Error::new(Kind::Internal, "a prepared form is damaged (its points); run `rookery verify` on the database"));
         }
         // Each row may answer with its neighbours' distances and labels.
-        let schema = Schema { absent: 0.0, missing: false, spread: 1 + 2 * k, names, ..Schema::matrix(ValueKind::F32, features, 1) };
+        let schema =
+            Schema { absent: 0.0, missing: false, spread: 1 + 2 * k, names: names.into(), ..Schema::matrix(ValueKind::F32, features, 1) };
         Ok(Self { predictor, k, schema, points, labels })
     }
 }
@@ -233,12 +234,11 @@ impl Model for Knn {
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
         let labels = match &self.labels {
             Labels::F32(labels) => labels.len() * 4,
             Labels::I64(labels) => labels.len() * 8,
         };
-        size_of::<Self>() + names + labels + self.points.weight()
+        size_of::<Self>() + self.schema.names.weight() + labels + self.points.weight()
     }
 
     fn cost(&self, rows: usize) -> u64 {

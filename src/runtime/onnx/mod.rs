@@ -216,7 +216,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         library: library(&model),
         features: loaded.schema.features,
         outputs: loaded.schema.outputs,
-        names: loaded.schema.names.clone(),
+        names: loaded.schema.names.to_vec(),
         inputs: if loaded.schema.parts.len() > 1 { loaded.schema.parts.to_vec() } else { Vec::new() },
         trees: (trees > 0).then_some(trees),
         weight: loaded.weight(),
@@ -366,7 +366,7 @@ impl Onnx {
             parts.iter().map(|part| part.columns).try_fold(0usize, |sum, columns| sum.checked_add(columns).filter(|&sum| sum <= CELLS_MAX));
         let features = features.ok_or_else(|| Error::invalid("the graph takes too many columns"))?;
         let spread = head.spread.max(1);
-        let schema = Schema { names: names(&parts), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
+        let schema = Schema { names: names(&parts).into(), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
         Ok(Self { plan, inputs, roles, schema, head })
     }
 
@@ -483,9 +483,8 @@ impl Model for Onnx {
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
         let parts: usize = self.schema.parts.iter().map(|part| size_of::<Part>() + size_of::<Input>() + part.name.len()).sum();
-        size_of::<Self>() + self.plan.weight() + names + parts + self.roles.len() * size_of::<Role>()
+        size_of::<Self>() + self.plan.weight() + self.schema.names.weight() + parts + self.roles.len() * size_of::<Role>()
     }
 
     fn cost(&self, rows: usize) -> u64 {

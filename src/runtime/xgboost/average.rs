@@ -173,8 +173,9 @@ impl Model for Average {
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
-        size_of::<Self>() + names + self.members.iter().map(|member| size_of::<Box<dyn Model>>() + member.weight()).sum::<usize>()
+        size_of::<Self>()
+            + self.schema.names.weight()
+            + self.members.iter().map(|member| size_of::<Box<dyn Model>>() + member.weight()).sum::<usize>()
     }
 
     fn cost(&self, rows: usize) -> u64 {
