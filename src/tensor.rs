@@ -99,6 +99,15 @@ impl ValueKind {
             Self::F32 | Self::F64 => "number",
             Self::I64 => "whole number",
             Self::Bool => "true or false",
+    /// As it is shown to people who ask what a model is: with the width of numbers.
+    pub fn exact(self) -> &'static str {
+        match self {
+            Self::F32 => "32-bit number",
+            Self::F64 => "64-bit number",
+            _ => self.word(),
+        }
+    }
+
             Self::Text => "text",
         }
     }

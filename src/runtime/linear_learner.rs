@@ -107,6 +107,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         features,
         outputs,
         inputs: Vec::new(),
+        answers: Vec::new(),
         names: Vec::new(),
         trees: None,
         weight: model.weight(),

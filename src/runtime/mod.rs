@@ -198,6 +198,9 @@ pub struct Summary {
 /// An artifact made ready.
 #[derive(Debug)]
 pub struct Prepared {
+    /// What it answers, one by one, where its outputs have types and names of their own.
+    #[serde(default)]
+    pub answers: Vec<Answered>,
     /// What it is.
     pub summary: Summary,
     /// The prepared form.
@@ -206,6 +209,19 @@ pub struct Prepared {
 
 /// A format's entry.
 struct Format {
+/// Something a model answers for each row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// What the model calls it.
+    pub name: Box<str>,
+    /// What an answer calls it: `score`, `predicted_label` or the model's own word.
+    pub answered: Box<str>,
+    /// The type of its values.
+    pub kind: ValueKind,
+    /// How many values.
+    pub columns: usize,
+}
+
     name: &'static str,
     /// Whether the bytes begin like this format.
     recognises: fn(&[u8]) -> bool,

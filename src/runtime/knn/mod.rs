@@ -143,6 +143,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let by = word(&Metric::WORDS.map(|(word, value)| (word, value == metric)));
     let summary = Summary {
         inputs: Vec::new(),
+        answers: Vec::new(),
         format: FORMAT.name.to_owned(),
         kind: format!("{kind} {by} k={k}"),
         library: None,

@@ -88,6 +88,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let forest = if file.average { "random forest " } else { "" };
     let summary = Summary {
         inputs: Vec::new(),
+        answers: Vec::new(),
         format: FORMAT.name.to_owned(),
         kind: format!("{forest}{}", file.objective.as_deref().unwrap_or("custom")),
         library: file.version,

@@ -24,7 +24,7 @@ use self::value::{Data, Meter, Shape, Value, View, fault};
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::Ensemble;
-use super::{Extra, Format, Model, Output, Prepared, Schema, Summary};
+use super::{Answered, Extra, Format, Model, Output, Prepared, Schema, Summary};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
@@ -48,6 +48,9 @@ struct Head {
     each: u64,
     /// Width and outputs of each tree ensemble behind the graph.
     ensembles: Vec<(usize, usize)>,
+    /// The type of each output; only told when the model is prepared.
+    #[serde(skip)]
+    kinds: Vec<ValueKind>,
 }
 
 /// An input of the graph.
@@ -210,14 +213,24 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         (roles, _) if roles.contains(&Role::Scores { list: false }) => "regressor",
         _ => "transformer",
     };
+    let answers = model.graph.iter().flat_map(|graph| &graph.output).zip(&loaded.roles).zip(head.columns.iter().zip(&head.kinds));
+    let answers = answers.map(|((info, role), (&columns, &kind))| {
+        let answered = match role {
+            Role::Labels => "predicted_label",
+            Role::Scores { .. } => "score",
+            Role::Extra(name) => name,
+        };
+        Answered { name: info.name.as_str().into(), answered: answered.into(), kind, columns }
+    });
     let summary = Summary {
+        answers: answers.collect(),
         format: FORMAT.name.to_owned(),
         kind: kind.to_owned(),
         library: library(&model),
         features: loaded.schema.features,
         outputs: loaded.schema.outputs,
         names: loaded.schema.names.to_vec(),
-        inputs: if loaded.schema.parts.len() > 1 { loaded.schema.parts.to_vec() } else { Vec::new() },
+        inputs: loaded.schema.parts.to_vec(),
         trees: (trees > 0).then_some(trees),
         weight: loaded.weight(),
         core: if core > 0 { core } else { loaded.plan.weight() },
@@ -303,6 +316,7 @@ fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, si
         fixed: 500 + 100 * plan.steps() as u64 + work(&first).saturating_sub(each) / 2,
         each: each.div_ceil(2).max(1),
         ensembles: Vec::new(),
+        kinds: one.iter().map(|value| value.data.kind()).collect(),
     })
 }
 

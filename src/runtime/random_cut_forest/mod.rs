@@ -89,6 +89,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let model = RandomCutForest::new(head, forest);
     let summary = Summary {
         inputs: Vec::new(),
+        answers: Vec::new(),
         format: FORMAT.name.to_owned(),
         kind: "anomaly score".to_owned(),
         library: None,

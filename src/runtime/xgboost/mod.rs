@@ -131,6 +131,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         features,
         outputs: objective.outputs(groups),
         inputs: Vec::new(),
+        answers: Vec::new(),
         names: document.names,
         trees,
         weight: model.weight(),
