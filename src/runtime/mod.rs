@@ -141,14 +141,23 @@ pub struct Output {
     pub list: bool,
     /// The label of each row, for classifiers: one column.
     pub labels: Option<Block>,
-    /// The labels there are, where they are text.
-    pub classes: Option<Arc<[Box<str>]>>,
+    /// The labels there are, where they are known.
+    pub classes: Option<Classes>,
     /// Whether the scores are probabilities of the labels.
     pub probabilities: bool,
     /// What else is answered, by name. Under [`Form::Labels`] only who asks for it is told.
     pub extras: Vec<Extra>,
     /// In which shape it is written.
     pub form: Form,
+}
+
+/// The labels a classifier chooses among, in the order of its scores.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Classes {
+    /// 0 up to this number, without it.
+    Counted(usize),
+    /// One row of them, as the model has them.
+    Listed(Arc<Block>),
 }
 
 impl Output {
@@ -160,7 +169,9 @@ impl Output {
 
     /// As it is encoded for who asks for all of it.
     pub fn verbose(&self) -> Answer<'_> {
-        Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras: &self.extras, form: self.form }
+        // Scores that are the labels are written once.
+        let labels = self.labels.as_ref().filter(|_| self.form != Form::Labels);
+        Answer { scores: &self.scores, list: self.list, labels, extras: &self.extras, form: self.form }
     }
 
     /// An answer of scores alone.
@@ -184,9 +195,12 @@ pub struct Summary {
     pub outputs: usize,
     /// The names of the columns, where it has them.
     pub names: Vec<Box<str>>,
-    /// What it takes, part by part, where that is more than one matrix of numbers.
+    /// What it takes, part by part, where its inputs have types and names of their own.
     #[serde(default)]
     pub inputs: Vec<Part>,
+    /// What it answers, one by one, where its outputs have types and names of their own.
+    #[serde(default)]
+    pub answers: Vec<Answered>,
     /// Trees, for ensembles.
     pub trees: Option<usize>,
     /// Bytes in memory when loaded.
@@ -195,20 +209,6 @@ pub struct Summary {
     pub core: usize,
 }
 
-/// An artifact made ready.
-#[derive(Debug)]
-pub struct Prepared {
-    /// What it answers, one by one, where its outputs have types and names of their own.
-    #[serde(default)]
-    pub answers: Vec<Answered>,
-    /// What it is.
-    pub summary: Summary,
-    /// The prepared form.
-    pub bytes: Vec<u8>,
-}
-
-/// A format's entry.
-struct Format {
 /// Something a model answers for each row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
@@ -222,6 +222,17 @@ pub struct Answered {
     pub columns: usize,
 }
 
+/// An artifact made ready.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What it is.
+    pub summary: Summary,
+    /// The prepared form.
+    pub bytes: Vec<u8>,
+}
+
+/// A format's entry.
+struct Format {
     name: &'static str,
     /// Whether the bytes begin like this format.
     recognises: fn(&[u8]) -> bool,

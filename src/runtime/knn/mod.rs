@@ -231,7 +231,9 @@ impl Model for Knn {
         let distances = Tensor::new(self.k, distances).ok_or_else(whole)?;
         let extra = |name: &str, block: Block| Extra { name: name.into(), block, list: true, inner: 0 };
         let extras = vec![extra("distances", distances.into()), extra("labels", neighbours.ok_or_else(whole)?)];
-        Ok(Output { extras, form: Form::Labels, ..Output::scores(scores.ok_or_else(whole)?, false) })
+        let scores = scores.ok_or_else(whole)?;
+        let labels = (self.predictor == Predictor::Classifier).then(|| scores.clone());
+        Ok(Output { labels, extras, form: Form::Labels, ..Output::scores(scores, false) })
     }
 
     fn weight(&self) -> usize {

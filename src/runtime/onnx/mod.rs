@@ -5,6 +5,7 @@
 //! run on one and two rows, which also tells what a row costs. The prepared form is the graph without what is not
 //! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
 
+mod classes;
 mod graph;
 mod ml;
 mod node;
@@ -14,6 +15,7 @@ mod value;
 
 use std::cell::RefCell;
 use std::io::Read;
+use std::sync::Arc;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,7 @@ use self::value::{Data, Meter, Shape, Value, View, fault};
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::Ensemble;
-use super::{Answered, Extra, Format, Model, Output, Prepared, Schema, Summary};
+use super::{Answered, Classes, Extra, Format, Model, Output, Prepared, Schema, Summary};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
@@ -76,6 +78,8 @@ struct Onnx {
     plan: Plan,
     inputs: Vec<Input>,
     roles: Vec<Role>,
+    /// The labels there are, of a classifier that says them.
+    classes: Option<Arc<Block>>,
     schema: Schema,
     head: Head,
 }
@@ -380,8 +384,12 @@ impl Onnx {
             parts.iter().map(|part| part.columns).try_fold(0usize, |sum, columns| sum.checked_add(columns).filter(|&sum| sum <= CELLS_MAX));
         let features = features.ok_or_else(|| Error::invalid("the graph takes too many columns"))?;
         let spread = head.spread.max(1);
+        let name = |wanted: &dyn Fn(&Role) -> bool| Some(graph.output.get(roles.iter().position(wanted)?)?.name.as_str());
+        let label = name(&|role| *role == Role::Labels).zip(name(&|role| matches!(role, Role::Scores { .. })));
+        let kind = roles.iter().position(|role| *role == Role::Labels).and_then(|at| kind_of(elements.get(at).copied().flatten()?));
+        let classes = label.zip(kind).and_then(|((label, scores), kind)| classes::classes(graph, label, scores, kind)).map(Arc::new);
         let schema = Schema { names: names(&parts).into(), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
-        Ok(Self { plan, inputs, roles, schema, head })
+        Ok(Self { plan, inputs, roles, classes, schema, head })
     }
 
     fn values(&self, input: &[Block], first: usize, rows: usize, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
@@ -493,12 +501,14 @@ impl Model for Onnx {
         let scores = scores.ok_or_else(|| Error::new(Kind::Internal, "a graph gave no scores"))?;
         // A support vector machine without calibration answers distances beside its label.
         let probabilities = labels.is_some() && scores.to(ValueKind::F32).is_some_and(|scores| scores.f32s().is_some_and(are_shares));
-        Ok(Output { labels, probabilities, extras, ..Output::scores(scores, list) })
+        let classes = self.classes.clone().filter(|_| labels.is_some()).map(Classes::Listed);
+        Ok(Output { labels, classes, probabilities, extras, ..Output::scores(scores, list) })
     }
 
     fn weight(&self) -> usize {
+        let classes = self.classes.as_ref().map_or(0, |classes| size_of::<Block>() + classes.weight());
         let parts: usize = self.schema.parts.iter().map(|part| size_of::<Part>() + size_of::<Input>() + part.name.len()).sum();
-        size_of::<Self>() + self.plan.weight() + self.schema.names.weight() + parts + self.roles.len() * size_of::<Role>()
+        size_of::<Self>() + self.plan.weight() + self.schema.names.weight() + classes + parts + self.roles.len() * size_of::<Role>()
     }
 
     fn cost(&self, rows: usize) -> u64 {

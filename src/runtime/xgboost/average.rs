@@ -161,7 +161,8 @@ impl Model for Average {
             many => largest(many),
         };
         let labels = first.labels.is_some().then(|| Tensor::new(1, scores.iter().map(label).collect()).ok_or_else(wrong)).transpose()?;
-        Ok(Output { labels: labels.map(Block::I64), probabilities: first.probabilities, ..Output::scores(scores, first.list) })
+        let (classes, probabilities) = (first.classes.clone(), first.probabilities);
+        Ok(Output { labels: labels.map(Block::I64), classes, probabilities, ..Output::scores(scores, first.list) })
     }
 
     fn raw(&self, _: &[Block]) -> Result<Block> {
