@@ -74,6 +74,12 @@ impl<T: Clone> Tensor<T> {
         let values = self.values.get(start * self.columns..start.checked_add(count)? * self.columns)?;
         Some(Self { columns: self.columns, rows: count, values: values.to_vec() })
     }
+
+    /// All rows, `times` over.
+    pub fn repeat(&self, times: usize) -> Self {
+        let count = self.values.len() * times;
+        Self { columns: self.columns, rows: self.rows * times, values: self.values.iter().cloned().cycle().take(count).collect() }
+    }
 }
 
 /// The type of a block's values.
@@ -93,6 +99,15 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
+    /// As it is shown to people who ask what a model is: with the width of numbers.
+    pub fn exact(self) -> &'static str {
+        match self {
+            Self::F32 => "32-bit number",
+            Self::F64 => "64-bit number",
+            _ => self.word(),
+        }
+    }
+
     /// As it is shown to people.
     pub fn word(self) -> &'static str {
         match self {
@@ -195,6 +210,28 @@ impl Block {
             Self::Bool(tensor) => Self::Bool(tensor.slice_rows(start, count)?),
             Self::Text(tensor) => Self::Text(tensor.slice_rows(start, count)?),
         })
+    }
+
+    /// Bytes its values take in memory.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::F32(tensor) => size_of_val(tensor.values()),
+            Self::F64(tensor) => size_of_val(tensor.values()),
+            Self::I64(tensor) => size_of_val(tensor.values()),
+            Self::Bool(tensor) => size_of_val(tensor.values()),
+            Self::Text(tensor) => size_of_val(tensor.values()) + tensor.values().iter().map(|text| text.len()).sum::<usize>(),
+        }
+    }
+
+    /// All rows, `times` over.
+    pub fn repeat(&self, times: usize) -> Self {
+        match self {
+            Self::F32(tensor) => Self::F32(tensor.repeat(times)),
+            Self::F64(tensor) => Self::F64(tensor.repeat(times)),
+            Self::I64(tensor) => Self::I64(tensor.repeat(times)),
+            Self::Bool(tensor) => Self::Bool(tensor.repeat(times)),
+            Self::Text(tensor) => Self::Text(tensor.repeat(times)),
+        }
     }
 
     /// The first value that is no finite number, as its place among all values.

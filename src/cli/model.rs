@@ -14,10 +14,11 @@ use super::client::{Body, Server, encoded};
 use super::output;
 use crate::artifact::{Artifact, Limits};
 use crate::error::{Error, Result};
-use crate::runtime;
+use crate::names::shown;
+use crate::runtime::{self, Answered};
 use crate::tensor::Part;
 
-/// Column names that `check` shows in a line.
+/// Column names that `check` shows in a line, and the lines of inputs and outputs.
 const NAMES_SHOWN: usize = 20;
 
 /// Models of a running server.
@@ -124,6 +125,12 @@ fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) ->
     Ok(())
 }
 
+/// A line for each of the first few.
+fn listed<'a, T>(all: &'a [T], line: impl Fn(&'a T) -> String) -> impl Iterator<Item = Vec<String>> {
+    let more = (all.len() > NAMES_SHOWN).then(|| format!("and {} more; --json lists all", all.len() - NAMES_SHOWN));
+    all.iter().take(NAMES_SHOWN).map(line).chain(more).map(|line| vec![String::new(), line])
+}
+
 /// Prepares and loads the file as an upload and a first call would, and says what came of it.
 fn check(file: &Path, as_json: bool) -> Result<()> {
     let open = File::open(file).map_err(|error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error))?;
@@ -139,7 +146,8 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
     if as_json {
         output::value(&json!({
             "format": summary.format, "kind": summary.kind, "library": summary.library, "features": summary.features,
-            "featureNames": summary.names, "inputs": schema.parts.as_slice(), "outputs": summary.outputs, "missingValues": schema.missing,
+            "featureNames": summary.names, "inputs": schema.parts.as_slice(), "outputs": summary.outputs, "answers": summary.answers,
+            "missingValues": schema.missing,
             "trees": summary.trees, "memoryBytes": model.weight(), "preparedBytes": length, "prepareMillis": millis(prepare),
             "loadMillis": millis(load),
         }));
@@ -150,15 +158,16 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
         vec!["written by".to_owned(), summary.library.clone().unwrap_or_else(|| "not said".to_owned())],
         vec!["takes".to_owned(), format!("{} values per row{}", schema.features, if schema.missing { ", missing ones too" } else { "" })],
     ];
-    if schema.parts.len() > 1 {
-        let one = |part: &Part| vec![String::new(), format!("`{}`: {} of {}", part.name, part.columns, part.kind.word())];
-        rows.extend(schema.parts.iter().map(one));
-    } else if !schema.names.is_empty() {
-        let names: Vec<&str> = schema.names.iter().take(NAMES_SHOWN).map(AsRef::as_ref).collect();
+    rows.extend(listed(&summary.inputs, |Part { name, kind, columns }| format!("`{}`: {columns} of {}", shown(name), kind.exact())));
+    if schema.parts.len() == 1 && !schema.names.is_empty() {
+        let names: Vec<String> = schema.names.iter().take(NAMES_SHOWN).map(|name| shown(name)).collect();
         let more = if schema.names.len() > NAMES_SHOWN { ", …" } else { "" };
         rows.push(vec!["columns".to_owned(), format!("{}{more}", names.join(", "))]);
     }
     rows.push(vec!["answers".to_owned(), format!("{} values per row", summary.outputs)]);
+    rows.extend(listed(&summary.answers, |Answered { name, answered, kind, columns }| {
+        format!("`{}`: {columns} of {}, as `{}`", shown(name), kind.exact(), shown(answered))
+    }));
     rows.extend(summary.trees.map(|trees| vec!["trees".to_owned(), trees.to_string()]));
     rows.push(vec!["memory".to_owned(), format!("{} bytes", model.weight())]);
     rows.push(vec!["prepared in".to_owned(), format!("{} ms, once, at upload", millis(prepare))]);

@@ -24,6 +24,29 @@ pub struct Answer<'a> {
     pub form: Form,
 }
 
+impl Answer<'_> {
+    /// About how many bytes its texts take when they are written, and the names that stand beside every row's values.
+    /// The numbers are not counted: they are as many as values, each of a few bytes.
+    pub fn text_bytes(&self) -> usize {
+        let names: usize = self.extras.iter().map(|extra| extra.name.len()).sum();
+        let blocks = [Some(self.scores), self.labels].into_iter().flatten().chain(self.extras.iter().map(|extra| &extra.block));
+        blocks.map(text_bytes).fold(names.saturating_mul(self.scores.rows()), usize::saturating_add)
+    }
+}
+
+/// About how many bytes the texts of `block` take when they are written: JSON has six for a control character.
+pub fn text_bytes(block: &Block) -> usize {
+    let Block::Text(texts) = block else { return 0 };
+    let written = |byte: u8| -> usize {
+        match byte {
+            0..0x20 => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        }
+    };
+    texts.values().iter().map(|text| text.bytes().map(written).sum::<usize>()).sum()
+}
+
 /// Something answered beside the score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extra {
@@ -150,5 +173,25 @@ pub(super) fn write_label(out: &mut Vec<u8>, labels: &Block, row: usize) {
             _ => write_value(out, labels, row),
         },
         _ => write_value(out, labels, row),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn texts_are_counted_as_they_are_written_and_names_for_every_row() {
+        let scores: Block = Tensor::new(1, vec![0.5f32; 3]).unwrap().into();
+        let labels: Block = Tensor::new(1, vec![Box::<str>::from("né"), "\u{1}".into(), "\"".into()]).unwrap().into();
+        let lists: Block = Tensor::new(2, vec![Box::<str>::from("ab"); 6]).unwrap().into();
+        let extras = [
+            Extra { name: "lists".into(), block: lists, list: true, inner: 0 },
+            Extra { name: "score".into(), block: scores.clone(), list: false, inner: 0 },
+        ];
+        let answer = Answer { scores: &scores, list: false, labels: Some(&labels), extras: &extras, form: Form::Predictions };
+        assert_eq!(answer.text_bytes(), (3 + 6 + 2) + 6 * 2 + 3 * (5 + 5));
+        assert_eq!(Answer { labels: None, extras: &[], ..answer }.text_bytes(), 0);
     }
 }

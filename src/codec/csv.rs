@@ -1,5 +1,9 @@
 //! `text/csv`: a row a line, no header, an empty cell is a missing value, quotes allowed.
 //!
+//! A column of text is read as Python's `csv` and pandas read the file a model was trained on: a cell is in quotes only
+//! if the quote is its first character, and blanks belong to the text. Of `a, "b"` the second cell is the four
+//! characters ` "b"`. Where numbers, true or false are taken, blanks around a cell and its quotes say nothing.
+//!
 //! Knows nothing of models. Next: `payload.rs`, whose rows it fills.
 
 use super::answer::{Answer, Form, write_number, write_value};
@@ -33,9 +37,9 @@ fn line<'a>(mut rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
     loop {
         rest = cell(rest, rows)?;
         match rest {
-            [] => {
+            [] | [b'\r'] => {
                 rows.end_row()?;
-                return Ok(rest);
+                return Ok(&[]);
             }
             [b',', after @ ..] => {
                 rest = after;
@@ -67,23 +71,17 @@ fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
         rows.push(value)?;
         return Ok(after);
     }
+    if rows.takes_text() {
+        return text_cell(rest, rows);
+    }
     let text = skip_blanks(rest);
     let (inner, after) = match text {
         [b'"', quoted @ ..] => match quoted.iter().position(|&b| b == b'"') {
             Some(end) => (quoted.get(..end).unwrap_or_default(), quoted.get(end + 1..).unwrap_or_default()),
             None => return Err(rows.refuse("opens a quote that is never closed")),
         },
-        _ => {
-            let end = text.iter().position(|&b| matches!(b, b',' | b'\n')).unwrap_or(text.len());
-            let end = if end > 0 && text.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
-            (text.get(..end).unwrap_or_default(), text.get(end..).unwrap_or_default())
-        }
+        _ => bare(text),
     };
-    if let [b'"', quoted @ ..] = text
-        && !rows.dense()
-    {
-        return quoted_text(quoted, rows);
-    }
     let inner = inner.trim_ascii();
     let after = skip_blanks(after);
     if text.starts_with(b"\"") && !matches!(after, [] | [b',' | b'\n', ..] | [b'\r', b'\n', ..]) {
@@ -105,8 +103,27 @@ fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
     Ok(after)
 }
 
-/// Reads a quoted text, in which a doubled quote is one, and returns what follows it.
-fn quoted_text<'a>(quoted: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
+/// A cell without quotes, as written, and what follows it.
+fn bare(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|&b| matches!(b, b',' | b'\n')).unwrap_or(text.len());
+    let end = if end > 0 && text.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
+    text.split_at_checked(end).unwrap_or_default()
+}
+
+/// Reads a cell of a text column and returns what follows it: as written, or what its quotes hold, where a doubled quote
+/// is one, and the blanks behind them.
+fn text_cell<'a>(text: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
+    let push = |rows: &mut Rows<'_>, text: &[u8]| {
+        let text = std::str::from_utf8(text).map_err(|_| rows.refuse("is not UTF-8"))?;
+        rows.push_cell(Cell::Text(text))
+    };
+    let [b'"', quoted @ ..] = text else {
+        let (written, after) = bare(text);
+        if written.contains(&b'\r') {
+            return Err(rows.refuse("holds a carriage return; put it in quotes, or end lines with a line feed"));
+        }
+        return push(rows, written).map(|()| after);
+    };
     let (mut inner, mut rest) = (Vec::new(), quoted);
     loop {
         let Some(end) = rest.iter().position(|&b| b == b'"') else { return Err(rows.refuse("opens a quote that is never closed")) };
@@ -116,13 +133,12 @@ fn quoted_text<'a>(quoted: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
         inner.push(b'"');
         rest = after;
     }
-    let after = skip_blanks(rest);
-    if !matches!(after, [] | [b',' | b'\n', ..] | [b'\r', b'\n', ..]) {
+    let (blanks, after) = bare(rest);
+    if !skip_blanks(blanks).is_empty() {
         return Err(rows.refuse("goes on after its closing quote"));
     }
-    let text = std::str::from_utf8(&inner).map_err(|_| rows.refuse("is not UTF-8"))?;
-    rows.push_cell(Cell::Quoted(text))?;
-    Ok(after)
+    inner.extend_from_slice(blanks);
+    push(rows, &inner).map(|()| after)
 }
 
 fn skip_blanks(mut text: &[u8]) -> &[u8] {

@@ -63,13 +63,20 @@ pub(super) fn row(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     if json.peek()? == Next::Array {
         return values(json, rows);
     }
-    // A row of named columns has another first key than the two words below, unless a column is called so.
+    // A row of named columns has other keys than the two words below, unless a column is called so.
+    let names = rows.names();
     let mut ahead = json.clone();
-    let mut by_name = !rows.names().is_empty();
+    let (mut by_name, mut in_order, mut next) = (!names.is_empty(), true, 0);
     ahead.object(|json, key| {
-        by_name &= !matches!(key, "features" | "data") || rows.names().iter().any(|name| **name == *key);
+        by_name &= !matches!(key, "features" | "data") || names.place(key).is_some();
+        in_order &= names.get(next).is_some_and(|name| **name == *key);
+        next += 1;
         json.skip()
     })?;
+    if by_name && in_order && next == names.len() && names.distinct() {
+        json.object(|json, _| value(json, rows))?;
+        return rows.end_row();
+    }
     if by_name {
         return named(json, rows);
     }
@@ -132,10 +139,14 @@ fn cell(json: &mut Json<'_>, rows: &mut Rows<'_>, take: impl FnOnce(&mut Rows<'_
 fn named(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     let names = rows.names();
     let mut places: Vec<Option<Json<'_>>> = vec![None; names.len()];
+    let mut next = 0;
     json.object(|json, key| {
-        let Some(at) = names.iter().position(|name| **name == *key) else {
+        // Most stand behind the one before, as in the model.
+        let guessed = names.distinct() && names.get(next).is_some_and(|name| **name == *key);
+        let Some(at) = guessed.then_some(next).or_else(|| names.place(key)) else {
             return Err(json.fail(format_args!("a row has neither `features` nor `data`, and `{}` is no column of the model", shown(key))));
         };
+        next = at + 1;
         if places.get_mut(at).is_some_and(|place| place.replace(json.clone()).is_some()) {
             return Err(json.fail(format_args!("`{}` stands twice", shown(key))));
         }

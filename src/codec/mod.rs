@@ -5,11 +5,13 @@
 //! picks the format by content type, and `answer.rs`, by Accept.
 
 pub mod answer;
+pub mod columns;
 mod csv;
 mod json;
 pub mod jsonlines;
 mod libsvm;
 pub mod number;
+mod parts;
 pub mod payload;
 pub mod pull;
 mod recordio;

@@ -6,7 +6,9 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::columns::Columns;
 use super::number::{read_f32, read_f64};
+use super::parts::{One, Parts};
 use super::{csv, json, jsonlines, libsvm, recordio};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
@@ -22,7 +24,7 @@ pub struct Expect<'a> {
     /// Columns of all parts together.
     pub features: usize,
     /// Their names, or empty.
-    pub names: &'a [Box<str>],
+    pub names: &'a Columns,
     /// What a value left out of a sparse row stands for.
     pub absent: f32,
     /// Whether a missing number is taken.
@@ -38,10 +40,8 @@ pub struct Expect<'a> {
 pub enum Cell<'a> {
     /// Nothing: an empty cell, `null`.
     Missing,
-    /// Characters without quotes: a number, or text where text is taken.
+    /// Characters that are a number where one is taken, or else text.
     Bare(&'a str),
-    /// Characters in quotes where quotes say nothing of the type, as in CSV.
-    Quoted(&'a str),
     /// Text, and nothing else.
     Text(&'a str),
     /// True or false.
@@ -112,16 +112,7 @@ enum Filling {
     /// One matrix of 32-bit numbers: what nearly every model takes.
     Dense(Vec<f32>),
     /// A list of values for each part.
-    Parts(Vec<Values>),
-}
-
-#[derive(Debug)]
-enum Values {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    I64(Vec<i64>),
-    Bool(Vec<bool>),
-    Text(Vec<Box<str>>),
+    Parts(Parts),
 }
 
 impl<'a> Rows<'a> {
@@ -129,14 +120,7 @@ impl<'a> Rows<'a> {
         let filling = if let [Part { kind: ValueKind::F32, .. }] = expect.parts {
             Filling::Dense(Vec::with_capacity(expect.features.min(expect.cells)))
         } else {
-            let one = |part: &Part| match part.kind {
-                ValueKind::F32 => Values::F32(Vec::new()),
-                ValueKind::F64 => Values::F64(Vec::new()),
-                ValueKind::I64 => Values::I64(Vec::new()),
-                ValueKind::Bool => Values::Bool(Vec::new()),
-                ValueKind::Text => Values::Text(Vec::new()),
-            };
-            Filling::Parts(expect.parts.iter().map(one).collect())
+            Filling::Parts(Parts::new(expect.parts))
         };
         Self { expect, filling, row: 0, column: 0, sparse: false }
     }
@@ -147,7 +131,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The columns' names, or nothing.
-    pub fn names(&self) -> &'a [Box<str>] {
+    pub fn names(&self) -> &'a Columns {
         self.expect.names
     }
 
@@ -159,6 +143,11 @@ impl<'a> Rows<'a> {
     /// Whether every value is a 32-bit number, so that [`Rows::push`] takes them.
     pub fn dense(&self) -> bool {
         matches!(self.filling, Filling::Dense(_))
+    }
+
+    /// Whether the next value's column takes text.
+    pub fn takes_text(&self) -> bool {
+        matches!(&self.filling, Filling::Parts(parts) if parts.kind() == Some(ValueKind::Text))
     }
 
     /// Adds the next value of a dense row.
@@ -216,34 +205,25 @@ impl<'a> Rows<'a> {
         if self.row * self.expect.features + self.column >= self.expect.cells {
             return Err(self.too_many());
         }
-        let mut start = 0;
-        let part = self.expect.parts.iter().position(|part| {
-            start += part.columns;
-            self.column < start
-        });
-        let kind = part.and_then(|part| self.expect.parts.get(part)).map(|part| part.kind);
-        let value = match kind {
+        let kind = if let Filling::Parts(parts) = &self.filling { parts.kind() } else { None };
+        let value = self.one(kind, cell)?;
+        if let Filling::Parts(parts) = &mut self.filling {
+            parts.push(value, self.column)?;
+        }
+        self.column += 1;
+        Ok(())
+    }
+
+    /// A cell as a column of `kind` takes it.
+    fn one(&self, kind: Option<ValueKind>, cell: Cell<'_>) -> Result<One> {
+        Ok(match kind {
             Some(ValueKind::F32) => One::F32(self.finite(self.number(cell, read_f32, |wide| wide as f32)?, |value| value.is_infinite())?),
             Some(ValueKind::F64) => One::F64(self.finite(self.number(cell, read_f64, |wide| wide)?, |value| value.is_infinite())?),
             Some(ValueKind::I64) => One::I64(self.whole(cell)?),
             Some(ValueKind::Bool) => One::Bool(self.truth(cell)?),
             Some(ValueKind::Text) => One::Text(self.text(cell)?),
             None => return Err(Error::new(Kind::Internal, "a column belongs to no part")),
-        };
-        if let Filling::Parts(parts) = &mut self.filling
-            && let Some(part) = part.and_then(|part| parts.get_mut(part))
-        {
-            match (part, value) {
-                (Values::F32(values), One::F32(value)) => values.push(value),
-                (Values::F64(values), One::F64(value)) => values.push(value),
-                (Values::I64(values), One::I64(value)) => values.push(value),
-                (Values::Bool(values), One::Bool(value)) => values.push(value),
-                (Values::Text(values), One::Text(value)) => values.push(value),
-                _ => return Err(Error::new(Kind::Internal, "a value is of another type than its part")),
-            }
-        }
-        self.column += 1;
-        Ok(())
+        })
     }
 
     fn number<T: From<f32>>(&self, cell: Cell<'_>, read: impl Fn(&[u8]) -> Option<(T, usize)>, narrow: impl Fn(f64) -> T) -> Result<T> {
@@ -251,7 +231,7 @@ impl<'a> Rows<'a> {
             Cell::F64(value) if value.is_nan() => "",
             Cell::F64(value) => return Ok(narrow(value)),
             Cell::Missing => "",
-            Cell::Bare(text) | Cell::Quoted(text) => text,
+            Cell::Bare(text) => text,
             Cell::Bool(_) => return Err(self.refuse("is true or false, no number")),
             Cell::Text(_) => return Err(self.refuse("is text, no number")),
         };
@@ -277,7 +257,7 @@ impl<'a> Rows<'a> {
     fn whole(&self, cell: Cell<'_>) -> Result<i64> {
         let no = |text: &str| self.refuse(format_args!("is `{}`, no whole number", shown(text)));
         match cell {
-            Cell::Bare(text) | Cell::Quoted(text) => text.parse().or_else(|_| match read_f64(text.as_bytes()) {
+            Cell::Bare(text) => text.parse().or_else(|_| match read_f64(text.as_bytes()) {
                 Some((value, used)) if used == text.len() && value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
                 _ => Err(no(text)),
             }),
@@ -292,15 +272,16 @@ impl<'a> Rows<'a> {
     fn truth(&self, cell: Cell<'_>) -> Result<bool> {
         match cell {
             Cell::Bool(value) => Ok(value),
-            Cell::Bare(text) | Cell::Quoted(text) if text == "1" || text.eq_ignore_ascii_case("true") => Ok(true),
-            Cell::Bare(text) | Cell::Quoted(text) if text == "0" || text.eq_ignore_ascii_case("false") => Ok(false),
+            Cell::F64(value) if value == 1.0 || value == 0.0 => Ok(value == 1.0),
+            Cell::Bare(text) if text == "1" || text.eq_ignore_ascii_case("true") => Ok(true),
+            Cell::Bare(text) if text == "0" || text.eq_ignore_ascii_case("false") => Ok(false),
             _ => Err(self.refuse("is neither true nor false")),
         }
     }
 
     fn text(&self, cell: Cell<'_>) -> Result<Box<str>> {
         match cell {
-            Cell::Bare(text) | Cell::Quoted(text) | Cell::Text(text) => Ok(text.into()),
+            Cell::Bare(text) | Cell::Text(text) => Ok(text.into()),
             // What scikit-learn's encoders and imputers take a missing text for.
             Cell::Missing => Ok("".into()),
             Cell::Bool(_) | Cell::F64(_) => Err(self.refuse("is no text; this column takes text")),
@@ -323,32 +304,24 @@ impl<'a> Rows<'a> {
         }
         self.row += 1;
         self.column = 0;
+        if let Filling::Parts(parts) = &mut self.filling {
+            parts.rewind();
+        }
         Ok(())
     }
 
     /// Adds a whole row of absent values; [`Rows::set`] then fills it.
     ///
     /// # Errors
-    /// When the model takes other than one matrix of numbers, or the request grows over its limit.
+    /// When a column takes what cannot be left out, such as text, or the request grows over its limit.
     pub fn sparse_row(&mut self) -> Result<()> {
         let Expect { features, absent, cells, .. } = *self.expect;
-        let length = match &self.filling {
-            Filling::Dense(values) => values.len(),
-            Filling::Parts(parts) => match parts.as_slice() {
-                [Values::F64(values)] => values.len(),
-                _ => return Err(Error::invalid("this model takes columns of several types; send every value of a row, not a sparse one")),
-            },
-        };
-        if length + features > cells {
+        if self.row.saturating_mul(features).saturating_add(features) > cells {
             return Err(self.too_many());
         }
         match &mut self.filling {
-            Filling::Dense(values) => values.resize(length + features, absent),
-            Filling::Parts(parts) => {
-                if let [Values::F64(values)] = parts.as_mut_slice() {
-                    values.resize(length + features, f64::from(absent));
-                }
-            }
+            Filling::Dense(values) => values.resize(values.len() + features, absent),
+            Filling::Parts(parts) => parts.absent_row(self.expect.parts, absent)?,
         }
         self.row += 1;
         Ok(())
@@ -357,31 +330,29 @@ impl<'a> Rows<'a> {
     /// Sets a value of the latest sparse row.
     ///
     /// # Errors
-    /// When the column is outside the model, or the value is no number or missing where none is taken.
+    /// When the column is outside the model, or the value is not what it takes.
     pub fn set(&mut self, column: usize, cell: Cell<'_>) -> Result<()> {
         let features = self.expect.features;
         if column >= features {
             return Err(Error::invalid(format!("row {} sets feature {column}; the model's are 0 to {}", self.row, features - 1)));
         }
-        let at = (self.row - 1) * features + column;
-        let row = std::mem::replace(&mut self.row, at / features);
+        let kind = match &self.filling {
+            Filling::Dense(_) => Some(ValueKind::F32),
+            Filling::Parts(parts) => parts.kind_of(column),
+        };
+        // What is refused is a value of the row before the next one.
+        let row = self.row - 1;
+        let next = std::mem::replace(&mut self.row, row);
         (self.column, self.sparse) = (column, true);
-        let wide = if self.dense() {
-            let value = self.number(cell, read_f32, |wide| wide as f32).and_then(|value| self.finite(value, |value| value.is_infinite()));
-            value.map(f64::from)
-        } else {
-            self.number(cell, read_f64, |wide| wide).and_then(|value| self.finite(value, |value| value.is_infinite()))
-        };
-        (self.row, self.column, self.sparse) = (row, 0, false);
-        let wide = wide?;
-        match &mut self.filling {
-            Filling::Dense(values) => values.get_mut(at).map(|place| *place = wide as f32),
-            Filling::Parts(parts) => match parts.as_mut_slice() {
-                [Values::F64(values)] => values.get_mut(at).map(|place| *place = wide),
-                _ => None,
-            },
-        };
-        Ok(())
+        let value = self.one(kind, cell);
+        (self.row, self.column, self.sparse) = (next, 0, false);
+        match (&mut self.filling, value?) {
+            (Filling::Dense(values), One::F32(value)) => {
+                values.get_mut(row * features + column).map(|place| *place = value).ok_or_else(Parts::other)
+            }
+            (Filling::Parts(parts), value) => parts.set(row, column, value),
+            (Filling::Dense(_), _) => Err(Parts::other()),
+        }
     }
 
     /// Refuses the value that comes next: "row 2, column 3 (`LOT_ACRES`) …".
@@ -398,30 +369,11 @@ impl<'a> Rows<'a> {
             return Err(Error::invalid("the body holds no row; send at least one"));
         }
         let whole = || Error::new(Kind::Internal, "a payload became no whole rows");
-        let blocks = match self.filling {
-            Filling::Dense(values) => return Ok(smallvec![Tensor::new(self.expect.features, values).ok_or_else(whole)?.into()]),
-            Filling::Parts(parts) => parts.into_iter().zip(self.expect.parts),
-        };
-        let one = |(values, part): (Values, &Part)| {
-            Ok(match values {
-                Values::F32(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
-                Values::F64(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
-                Values::I64(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
-                Values::Bool(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
-                Values::Text(values) => Tensor::new(part.columns, values).ok_or_else(whole)?.into(),
-            })
-        };
-        blocks.map(one).collect()
+        match self.filling {
+            Filling::Dense(values) => Ok(smallvec![Tensor::new(self.expect.features, values).ok_or_else(whole)?.into()]),
+            Filling::Parts(parts) => parts.finish().ok_or_else(whole),
+        }
     }
-}
-
-/// A value on its way to its part.
-enum One {
-    F32(f32),
-    F64(f64),
-    I64(i64),
-    Bool(bool),
-    Text(Box<str>),
 }
 
 /// Whether a written value stands for a missing number.

@@ -186,6 +186,7 @@ fn numbers(block: &Block, row: usize) -> Option<Float32> {
 #[cfg(test)]
 mod tests {
     use super::super::answer::Accept;
+    use super::super::columns::Columns;
     use super::super::payload::{Expect, decode};
     use super::*;
     use crate::tensor::{Part, Tensor};
@@ -205,7 +206,7 @@ mod tests {
 
     fn rows(body: &[u8]) -> Result<Vec<f32>> {
         let parts = [Part { name: "".into(), kind: ValueKind::F32, columns: 3 }];
-        let expect = Expect { parts: &parts, features: 3, names: &[], absent: 0.0, missing: false, cells: 30, depth: 8 };
+        let expect = Expect { parts: &parts, features: 3, names: &Columns::default(), absent: 0.0, missing: false, cells: 30, depth: 8 };
         decode(Some("application/x-recordio-protobuf"), body, &expect).map(|blocks| blocks[0].f32s().unwrap().values().to_vec())
     }
 

@@ -9,7 +9,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use super::prepared::{Reader, Writer};
-use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
+use super::{Classes, Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::artifact::{Limits, stored_zip};
 use crate::codec::pull::{Json, Next, Pull};
 use crate::error::{Error, Kind, Result};
@@ -114,6 +114,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         features,
         outputs,
         inputs: Vec::new(),
+        answers: Vec::new(),
         names: Vec::new(),
         trees: None,
         weight: model.weight(),
@@ -159,7 +160,8 @@ impl Model for LinearLearner {
         }
         let labels = self.labels.then(|| scores.iter().map(|row| self.label(row)).collect());
         let labels = labels.and_then(|labels| Tensor::new(1, labels)).map(Block::I64);
-        Ok(Output { labels, probabilities: self.link != Link::Identity, ..Output::scores(scores, self.outputs > 1) })
+        let classes = self.labels.then_some(Classes::Counted(self.outputs.max(2)));
+        Ok(Output { labels, classes, probabilities: self.link != Link::Identity, ..Output::scores(scores, self.outputs > 1) })
     }
 
     fn weight(&self) -> usize {

@@ -27,6 +27,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::artifact::{Artifact, Member};
 pub use crate::codec::answer::Extra;
 use crate::codec::answer::{Answer, Form};
+use crate::codec::columns::Columns;
 use crate::codec::payload::Expect;
 use crate::codec::pull::DEPTH_MAX;
 use crate::error::{Error, Kind, Result};
@@ -91,7 +92,7 @@ pub struct Schema {
     /// Numbers held per row on the way, which may be more than are answered.
     pub spread: usize,
     /// The columns' names, in order; empty when the model carries none.
-    pub names: Vec<Box<str>>,
+    pub names: Columns,
     /// What a value that a sparse row leaves out stands for: NaN where the model knows missing values, else 0.
     pub absent: f32,
     /// Whether a missing value (an empty cell, `null`) can be answered.
@@ -110,7 +111,7 @@ impl Schema {
     /// what a sparse row leaves out are NaN.
     pub fn matrix(kind: ValueKind, features: usize, outputs: usize) -> Self {
         let part = Part { name: Box::default(), kind, columns: features };
-        Self { parts: smallvec![part], features, outputs, spread: outputs, names: Vec::new(), absent: f32::NAN, missing: true }
+        Self { parts: smallvec![part], features, outputs, spread: outputs, names: Columns::default(), absent: f32::NAN, missing: true }
     }
 }
 
@@ -145,14 +146,23 @@ pub struct Output {
     pub list: bool,
     /// The label of each row, for classifiers: one column.
     pub labels: Option<Block>,
-    /// The labels there are, where they are text.
-    pub classes: Option<Arc<[Box<str>]>>,
+    /// The labels there are, where they are known.
+    pub classes: Option<Classes>,
     /// Whether the scores are probabilities of the labels.
     pub probabilities: bool,
     /// What else is answered, by name. Under [`Form::Labels`] only who asks for it is told.
     pub extras: Vec<Extra>,
     /// In which shape it is written.
     pub form: Form,
+}
+
+/// The labels a classifier chooses among, in the order of its scores.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Classes {
+    /// 0 up to this number, without it.
+    Counted(usize),
+    /// One row of them, as the model has them.
+    Listed(Arc<Block>),
 }
 
 impl Output {
@@ -164,7 +174,9 @@ impl Output {
 
     /// As it is encoded for who asks for all of it.
     pub fn verbose(&self) -> Answer<'_> {
-        Answer { scores: &self.scores, list: self.list, labels: self.labels.as_ref(), extras: &self.extras, form: self.form }
+        // Scores that are the labels are written once.
+        let labels = self.labels.as_ref().filter(|_| self.form != Form::Labels);
+        Answer { scores: &self.scores, list: self.list, labels, extras: &self.extras, form: self.form }
     }
 
     /// An answer of scores alone.
@@ -188,15 +200,31 @@ pub struct Summary {
     pub outputs: usize,
     /// The names of the columns, where it has them.
     pub names: Vec<Box<str>>,
-    /// What it takes, part by part, where that is more than one matrix of numbers.
+    /// What it takes, part by part, where its inputs have types and names of their own.
     #[serde(default)]
     pub inputs: Vec<Part>,
+    /// What it answers, one by one, where its outputs have types and names of their own.
+    #[serde(default)]
+    pub answers: Vec<Answered>,
     /// Trees, for ensembles.
     pub trees: Option<usize>,
     /// Bytes in memory when loaded.
     pub weight: usize,
     /// Bytes of its largest array alone (a tree ensemble's nodes), to judge the overhead by.
     pub core: usize,
+}
+
+/// Something a model answers for each row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// What the model calls it.
+    pub name: Box<str>,
+    /// What an answer calls it: `score`, `predicted_label` or the model's own word.
+    pub answered: Box<str>,
+    /// The type of its values.
+    pub kind: ValueKind,
+    /// How many values.
+    pub columns: usize,
 }
 
 /// An artifact made ready.

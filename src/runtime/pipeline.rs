@@ -13,6 +13,9 @@ use crate::tensor::{Block, Part};
 /// The most numbers one request may spread into at any stage, 64 MiB of them. A short sparse body may announce many.
 pub const CELLS_MAX: usize = 1 << 24;
 
+/// The most bytes of text, and of names beside it, that one answer may hold. A label may be long and the rows many.
+pub const TEXT_MAX: usize = 256 << 20;
+
 /// A stage with its model in hand.
 #[derive(Debug, Clone, Copy)]
 pub enum Step<'a> {
@@ -65,9 +68,26 @@ pub fn run(steps: &[Step<'_>], input: Blocks, explain: bool) -> Result<Output> {
                 None => Err(Error::new(Kind::Internal, "a pipeline begins with a postprocessor")),
             },
         };
-        output = Some(done.map_err(|error| error.within(step.named(index)))?);
+        output = Some(done.and_then(checked).map_err(|error| error.within(step.named(index)))?);
     }
     output.ok_or_else(|| Error::new(Kind::Internal, "a pipeline has no stage"))
+}
+
+/// An answer whose texts fit into one.
+fn checked(output: Output) -> Result<Output> {
+    let bytes = output.verbose().text_bytes();
+    if bytes > TEXT_MAX {
+        let text = format!("its answer holds {bytes} bytes of text, of which at most {TEXT_MAX} fit into one; send fewer rows");
+        return Err(Error::new(Kind::TooLarge, text));
+    }
+    Ok(output)
+}
+
+/// Every number of `block` is finite.
+fn finite(block: &Block) -> Result<()> {
+    let Some(at) = block.not_finite() else { return Ok(()) };
+    let row = at / block.columns().max(1) + 1;
+    Err(Error::new(Kind::Model, format!("the model's answer for row {row} is not a finite number")))
 }
 
 /// One model's answer, checked.
@@ -79,12 +99,10 @@ fn answer(model: &dyn Model, input: &[Block], explain: bool) -> Result<Output> {
         return Err(Error::new(Kind::TooLarge, format!("{rows} rows of {spread} values are too many for one answer; send fewer rows")));
     }
     let mut output = model.predict(input)?;
-    if let Some(at) = output.scores.not_finite() {
-        let row = at / output.scores.columns().max(1) + 1;
-        return Err(Error::new(Kind::Model, format!("the model's answer for row {row} is not a finite number")));
-    }
+    finite(&output.scores)?;
     if explain {
         let block = model.explain(input)?;
+        finite(&block)?;
         let width = schema.features + 1;
         let inner = if block.columns() > width { width } else { 0 };
         output.extras.push(Extra { name: "contributions".into(), block, list: true, inner });
@@ -133,4 +151,52 @@ fn fit(scores: Block, schema: &Schema) -> Result<Blocks> {
         })
     };
     schema.parts.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Tensor, ValueKind};
+
+    /// Answers 1 for every row, and explains it by what it is told to.
+    #[derive(Debug)]
+    struct Told(Schema, f32);
+
+    impl Model for Told {
+        fn schema(&self) -> &Schema {
+            &self.0
+        }
+
+        fn predict(&self, input: &[Block]) -> Result<Output> {
+            Ok(Output::scores(Tensor::new(1, vec![1.0f32; input.first().map_or(0, Block::rows)]).unwrap(), false))
+        }
+
+        fn explain(&self, input: &[Block]) -> Result<Block> {
+            let mut values = vec![0.5f32; input.first().map_or(0, Block::rows) * 3];
+            *values.last_mut().unwrap() = self.1;
+            Ok(Tensor::new(3, values).unwrap().into())
+        }
+
+        fn weight(&self) -> usize {
+            0
+        }
+
+        fn cost(&self, _: usize) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn contributions_that_are_no_finite_numbers_are_no_answer() {
+        let explained = |value: f32| {
+            let model = Told(Schema::matrix(ValueKind::F32, 2, 1), value);
+            run(&[Step::model("m", &model)], smallvec![Tensor::new(2, vec![0.0f32; 4]).unwrap().into()], true)
+        };
+        assert_eq!(explained(0.25).unwrap().extras.len(), 1);
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = explained(value).unwrap_err();
+            assert_eq!(error.kind(), Kind::Model);
+            assert_eq!(error.message(), "stage 1 (`m`): the model's answer for row 2 is not a finite number");
+        }
+    }
 }

@@ -7,9 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Output};
-use crate::codec::answer::Form;
-use crate::error::{Error, Result};
+use super::pipeline::{CELLS_MAX, TEXT_MAX};
+use super::{Classes, Extra, Output};
+use crate::codec::answer::{Form, text_bytes};
+use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Tensor, ValueKind};
 
@@ -78,19 +79,25 @@ impl Selected {
     /// It, of `output`: one or more values per row, and whether they are a list.
     ///
     /// # Errors
-    /// [`Kind::Validation`](crate::error::Kind::Validation) when the model has no such thing.
+    /// [`Kind::Validation`] when the model has no such thing, [`Kind::TooLarge`] when it is too much for every row.
     pub fn of(self, output: &Output) -> Result<(Block, bool)> {
         let none = || Error::invalid(format!("the model's answer has no `{}`; choose another output for the stage", self.word()));
         let classifier = output.labels.is_some();
+        // Nearest neighbours answer a label and no number behind it.
+        let labels_alone = output.form == Form::Labels;
         match self {
             Self::Score => Ok((output.scores.clone(), output.list)),
             Self::PredictedScore if !classifier && !output.list => Ok((output.scores.clone(), false)),
+            Self::PredictedLabel if labels_alone => Ok((output.scores.clone(), false)),
             Self::PredictedLabel => output.labels.clone().map(|labels| (labels, false)).ok_or_else(none),
             Self::Probability if output.probabilities => largest(&output.scores).map(|block| (block, false)).ok_or_else(none),
             Self::Probabilities if output.probabilities => both(&output.scores).map(|block| (block, true)).ok_or_else(none),
-            Self::RawScore if classifier => largest(&output.scores).map(|block| (block, false)).ok_or_else(none),
-            Self::RawScores if classifier => both(&output.scores).map(|block| (block, true)).ok_or_else(none),
-            Self::Labels => labels(output).map(|block| (block, true)).ok_or_else(none),
+            Self::RawScore if classifier && !labels_alone => largest(&output.scores).map(|block| (block, false)).ok_or_else(none),
+            Self::RawScores if classifier && !labels_alone => both(&output.scores).map(|block| (block, true)).ok_or_else(none),
+            Self::Labels => {
+                let classes = output.classes.as_ref().filter(|_| classifier).ok_or_else(none)?;
+                labels(classes, output.scores.rows()).map(|block| (block, true))
+            }
             Self::PredictedScore | Self::Probability | Self::Probabilities | Self::RawScore | Self::RawScores => Err(none()),
         }
     }
@@ -134,18 +141,23 @@ fn both(scores: &Block) -> Option<Block> {
     })
 }
 
-/// The labels there are, for each row: the graph's own, or 0 to the number of classes.
-fn labels(output: &Output) -> Option<Block> {
-    let rows = output.scores.rows();
-    match (&output.labels, output.classes.as_ref()) {
-        (Some(_), Some(classes)) => {
-            Tensor::new(classes.len(), classes.iter().cloned().cycle().take(classes.len() * rows).collect()).map(Block::Text)
+/// The labels there are, for each row.
+fn labels(classes: &Classes, rows: usize) -> Result<Block> {
+    let (count, text) = match classes {
+        Classes::Counted(count) => (*count, 0),
+        Classes::Listed(list) => (list.columns(), text_bytes(list)),
+    };
+    // Written for every row, a long list is more than the model ever gave.
+    if rows.saturating_mul(count) > CELLS_MAX || rows.saturating_mul(text) > TEXT_MAX {
+        let text = format!("{rows} rows with {count} labels each are too much for one answer; send fewer rows");
+        return Err(Error::new(Kind::TooLarge, text));
+    }
+    match classes {
+        Classes::Counted(count) => {
+            let numbers = (0i64..).take(*count).collect();
+            let row = Tensor::new(*count, numbers).ok_or_else(|| Error::new(Kind::Internal, "a classifier has no class"))?;
+            Ok(Block::I64(row).repeat(rows))
         }
-        (Some(Block::I64(_) | Block::F32(_) | Block::F64(_)), None) => {
-            let count = i64::try_from(output.scores.columns().max(2)).ok()?;
-            let values = (0..rows).flat_map(|_| 0..count).collect();
-            Tensor::new(usize::try_from(count).ok()?, values).map(Block::I64)
-        }
-        _ => None,
+        Classes::Listed(list) => Ok(list.repeat(rows)),
     }
 }

@@ -154,7 +154,7 @@ impl Service {
             self.show(&Arc::new(next));
         }
         if self.catalog.notice(epochs.models) {
-            self.pins_are(watch.snapshot(loaded::pins)?);
+            self.read_pins(|| watch.snapshot(loaded::pins))?;
         }
         Ok(())
     }

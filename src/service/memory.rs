@@ -3,8 +3,8 @@
 //! Next: `../cache/mod.rs`, which decides what goes.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use super::Service;
@@ -18,8 +18,6 @@ use crate::store::{Read, loaded, models};
 
 /// Versions remembered as hot.
 const HOT: usize = 10_000;
-/// How long a pin waits for a load that another request began.
-const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The cache as it is shown.
 #[derive(Debug)]
@@ -162,12 +160,14 @@ impl Service {
 
     /// Tells the cache which versions are pinned now.
     pub(super) fn refresh_pins(&self) -> Result<()> {
-        self.pins_are(self.store.snapshot(loaded::pins)?);
-        Ok(())
+        self.read_pins(|| self.store.snapshot(loaded::pins))
     }
 
-    pub(super) fn pins_are(&self, pins: Vec<(String, Version)>) {
-        self.cache.set_pins(pins.into_iter().map(|(_, version)| version).collect());
+    /// Tells the cache what `read` finds pinned: one at a time, so that what was read last is told last.
+    pub(super) fn read_pins(&self, read: impl FnOnce() -> Result<Vec<(String, Version)>>) -> Result<()> {
+        let _order = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
+        self.cache.set_pins(read()?.into_iter().map(|(_, version)| version).collect());
+        Ok(())
     }
 
     /// Loads in the background what is pinned and what was hot before the last stop, until the room is used.

@@ -114,6 +114,8 @@ pub struct Service {
     snapshot: ArcSwap<Snapshot>,
     /// Held while a write and the picture it makes are put in place, so that pictures follow each other in order.
     changing: Mutex<()>,
+    /// Held while the cache is told what is pinned.
+    pinning: Mutex<()>,
     /// Held while the first administrator is made.
     claiming: Mutex<()>,
     /// Set once what was hot before the last stop is loaded again; until then the kept list is not replaced.
@@ -152,6 +154,7 @@ impl Service {
             throttle: Throttle::new(options.guesses),
             snapshot: ArcSwap::from_pointee(snapshot),
             changing: Mutex::new(()),
+            pinning: Mutex::new(()),
             claiming: Mutex::new(()),
             restored: AtomicBool::new(false),
             catalog,

@@ -1,8 +1,8 @@
 """LightGBM against a running server: every case is trained anew, uploaded, asked over HTTP and compared with the library.
 
 Usage: lightgbm.py PATH-TO-ROOKERY [SEED]. Runs with whatever lightgbm the environment has. Raw answers (objectives that
-change nothing) must be equal to the bit, transformed ones to 1e-9. Prints `fidelity lightgbm: N models equal`; ends with 1
-on a difference.
+change nothing) must be equal to the bit, transformed ones to 1e-9, contributions within 1e-5 of `pred_contrib` where the
+library has them. Prints `fidelity lightgbm: N models equal`; ends with 1 on a difference or when too few were compared.
 """
 import json
 import subprocess
@@ -22,6 +22,8 @@ import numpy as np
 
 ROOKERY = sys.argv[1]
 SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 11
+# The least that must be compared with a library of today: models, and how many of them by their contributions.
+MODELS_MIN, EXPLAINED_MIN = 50, 40
 UNCHANGED = ("regression", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank", "rank_xendcg", "none")
 
 
@@ -56,8 +58,28 @@ def differs(name, scores, expected):
     return None
 
 
+def contributions_differ(server, name, path, rows):
+    """What is different between our contributions and the library's; nothing, and whether it has any."""
+    try:
+        shares = np.asarray(lightgbm.Booster(model_file=str(path)).predict(rows, pred_contrib=True))
+    except lightgbm.basic.LightGBMError as error:
+        print(f"without contributions in lightgbm {lightgbm.__version__} ({error}): {name}")
+        return None, False
+    body = json.dumps({"instances": [{"features": make_lightgbm.numbers(row)} for row in rows]}).encode()
+    headers = {"Content-Type": "application/json", "X-Amzn-SageMaker-Target-Model": name}
+    reply = json.loads(server.call("POST", "/endpoints/fidelity/invocations?explain=true", body, **headers))
+    found = np.array([np.ravel(one["contributions"]) for one in reply["predictions"]])
+    if found.shape != shares.shape:
+        return f"{found.shape} contributions for {shares.shape}", True
+    off = np.abs(found - shares) > 1e-5 * np.maximum(np.abs(shares), 1)
+    if off.any():
+        at = tuple(np.argwhere(off)[0])
+        return f"{off.sum()} of {off.size} contributions differ, such as {found[at]!r} for {shares[at]!r}", True
+    return None, True
+
+
 def main():
-    equal = failed = 0
+    equal = failed = explained = 0
     with tempfile.TemporaryDirectory() as folder:
         server = Server(folder)
         try:
@@ -78,13 +100,18 @@ def main():
                 headers = {"Content-Type": "application/json", "X-Amzn-SageMaker-Target-Model": name}
                 reply = json.loads(server.call("POST", "/endpoints/fidelity/invocations", body, **headers))
                 what = differs(name, np.array([one["score"] for one in reply["predictions"]]), expected)
+                if what is None:
+                    what, has = contributions_differ(server, name, path, rows[:40])
+                    explained += has
                 print(f"FAILED {name}: {what}" if what else f"ok {name}: {len(rows)} rows", flush=True)
                 failed, equal = failed + bool(what), equal + (not what)
         finally:
             server.child.terminate()
             server.child.wait()
-    if failed or equal < (25 if make_lightgbm.MAJOR >= 4 else 1):
-        sys.exit(f"fidelity lightgbm: {failed} models differ, {equal} equal")
+    models, with_contributions = (MODELS_MIN, EXPLAINED_MIN) if make_lightgbm.MAJOR >= 4 else (1, 1)
+    if failed or equal < models or explained < with_contributions:
+        sys.exit(f"FAILED: {failed} models differ, {equal} are equal and {explained} explained; {models} and {with_contributions} at least must be")
+    print(f"contributions of {explained} equal")
     print(f"fidelity lightgbm: {equal} models equal")
 
 

@@ -87,6 +87,22 @@ def encoder(estimator):
     return make
 
 
+def blanks():
+    """Text as pandas reads it out of UCI's census table, where every comma is followed by a blank."""
+    import io
+
+    import pandas
+
+    lines = ["39, State-gov, Never-married ", "50, Self-emp, Married", "38, Private, Divorced ", "53, Private,Married", "28,Private,\tMarried"]
+    frame = pandas.read_csv(io.StringIO("\n".join(lines * 8)), header=None, names=["age", "work", "status"])
+    steps = compose.ColumnTransformer([("text", preprocessing.OneHotEncoder(), ["work", "status"]), ("age", "passthrough", ["age"])])
+    model = pipeline.make_pipeline(steps, tree.DecisionTreeClassifier(max_depth=4)).fit(frame, (frame.work == " Private") * 2 + (frame.status == "Married"))
+    kinds = {"age": FloatTensorType, "work": StringTensorType, "status": StringTensorType}
+    onnx = to_onnx(model, initial_types=[(key, kind([None, 1])) for key, kind in kinds.items()], options={"zipmap": False})
+    feeds = {"age": frame[["age"]].to_numpy(np.float32), "work": frame[["work"]].to_numpy(object), "status": frame[["status"]].to_numpy(object)}
+    return onnx.SerializeToString(), {key: value[:10] for key, value in feeds.items()}
+
+
 def whole_numbers():
     values = np.random.default_rng(2).integers(0, 6, (ROWS, 3)).astype(np.int64)
     model = preprocessing.OneHotEncoder(handle_unknown="ignore").fit(values)
@@ -255,6 +271,7 @@ def cases():
     yield "neighborhood", converted(nb.NeighborhoodComponentsAnalysis(n_components=2, random_state=0), Y)
     yield "one-hot-text", encoder(pp.OneHotEncoder(handle_unknown="ignore"))
     yield "ordinal-text", encoder(pp.OrdinalEncoder())
+    yield "text-with-blanks", blanks
     yield "one-hot-whole-numbers", whole_numbers
     yield "ordinal-tree", ordinal
     yield "columns-logistic", mixed(lm.LogisticRegression())

@@ -25,6 +25,8 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 ROOKERY = sys.argv[1]
 F32 = np.float32
+# The least that must be compared.
+MODELS_MIN = 30
 failures = []
 models = 0
 
@@ -346,4 +348,6 @@ with tempfile.TemporaryDirectory() as folder:
         server.child.wait()
 if failures:
     sys.exit(f"{len(failures)} differences")
+if models < MODELS_MIN:
+    sys.exit(f"FAILED: {models} models were compared; {MODELS_MIN} at least must be")
 print(f"fidelity train: {models} models equal")

@@ -2,7 +2,8 @@
 
 Usage: xgboost.py PATH-TO-ROOKERY. Trains models over every objective, booster and shape, saves each as JSON, UBJSON and
 pickle, uploads them, sends rows as JSON and compares: objectives that answer margins to the bit, others to a millionth.
-Ends with `fidelity xgboost: N models equal`; the first difference ends it with its name.
+Contributions are compared with `pred_contribs` where the library has them. Ends with `fidelity xgboost: N models equal`;
+the first difference ends it with its name, as do fewer models than there must be.
 """
 import json
 import pickle
@@ -24,6 +25,8 @@ xgboost.set_config(verbosity=0)
 ROOKERY = sys.argv[1]
 VERSION = tuple(int(part) for part in xgboost.__version__.split(".")[:2])
 COLUMNS = 7
+# The least that must be compared with a library of today: models, and how many of them by their contributions.
+MODELS_MIN, EXPLAINED_MIN = 60, 40
 # What is compared to the bit: answers that no exp or log has touched.
 EXACT = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:squaredlogerror", "reg:quantileerror", "rank:", "binary:logitraw", "binary:hinge", "multi:softmax")
 
@@ -44,12 +47,13 @@ class Server:
             sys.exit(f"FAILED rookery {arguments}: {done.stderr}")
         return done.stdout
 
-    def ask(self, model, rows):
+    def ask(self, model, rows, explain=False):
         instances = [{"features": [None if np.isnan(value) else float(value) for value in row]} for row in rows]
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", "X-Amzn-SageMaker-Target-Model": model}
-        request = urllib.request.Request(f"{self.url}/endpoints/fidelity/invocations", json.dumps({"instances": instances}).encode(), headers)
+        path = f"{self.url}/endpoints/fidelity/invocations{'?explain=true' if explain else ''}"
+        request = urllib.request.Request(path, json.dumps({"instances": instances}).encode(), headers)
         with urllib.request.urlopen(request) as reply:
-            return [one["score"] for one in json.loads(reply.read())["predictions"]]
+            return [one["contributions" if explain else "score"] for one in json.loads(reply.read())["predictions"]]
 
 
 def data(seed, rows=240, missing=0.08):
@@ -160,16 +164,25 @@ def forms(booster, folder):
     yield "pickle", path
 
 
+def contributions(booster, rows, kinds, end):
+    """The library's own, or why it has none."""
+    matrix = xgboost.DMatrix(rows, feature_types=kinds, enable_categorical=bool(kinds))
+    try:
+        return booster.predict(matrix, pred_contribs=True, iteration_range=(0, end)), None
+    except xgboost.core.XGBoostError as error:
+        return None, str(error).strip().splitlines()[0].rsplit("] ", 1)[-1]
+
+
 def main():
-    equal = 0
+    equal, compared, explained, without = 0, 0, 0, {}
     with tempfile.TemporaryDirectory() as folder:
         server = Server(folder)
         try:
             for number, (objective, settings) in enumerate(cases()):
                 booster, rows, kinds = train(objective, **settings)
                 end = booster.best_iteration + 1 if settings.get("stop") else 0
-                if booster.num_boosted_rounds() == 0:
-                    continue
+                if settings.get("booster") != "gblinear" and booster.num_boosted_rounds() == 0:
+                    sys.exit(f"FAILED {number}-{objective} {settings}: no tree was grown, so nothing is compared")
                 if settings.get("booster") == "gblinear":
                     expected = booster.predict(xgboost.DMatrix(rows))
                 elif settings.get("booster") == "dart":
@@ -189,10 +202,29 @@ def main():
                     if not same:
                         at = np.argmax(np.abs(found - expected))
                         sys.exit(f"FAILED {name} {settings}: {found.flat[at]!r} for {expected.flat[at]!r}")
-                    equal += 1
+                    compared += 1
+                equal += 1
+                name = f"{number}-{objective.replace(':', '-')}.json"
+                shares, why = contributions(booster, rows[:40], kinds, end)
+                if shares is None:
+                    # Of vector leaves the library has none.
+                    if settings.get("multi_strategy") != "multi_output_tree":
+                        sys.exit(f"FAILED {name} {settings}: xgboost has no contributions: {why}")
+                    without.setdefault(why, []).append(name)
+                    continue
+                found = np.asarray(server.ask(name, rows[:40], explain=True), np.float64).reshape(shares.shape)
+                if not np.allclose(found, shares, rtol=1e-5, atol=1e-5):
+                    at = np.argmax(np.abs(found - shares))
+                    sys.exit(f"FAILED contributions of {name} {settings}: {found.flat[at]!r} for {shares.flat[at]!r}")
+                explained += 1
         finally:
             server.child.terminate()
             server.child.wait()
+    for why, names in without.items():
+        print(f"without contributions in xgboost {xgboost.__version__} ({why}): {', '.join(names)}")
+    if VERSION >= (2, 0) and (equal < MODELS_MIN or explained < EXPLAINED_MIN):
+        sys.exit(f"FAILED: {equal} models were compared and {explained} explained; {MODELS_MIN} and {EXPLAINED_MIN} at least must be")
+    print(f"{compared} forms of them as JSON, UBJSON and pickle; contributions of {explained} equal")
     print(f"fidelity xgboost: {equal} models equal")
 
 

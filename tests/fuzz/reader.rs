@@ -101,7 +101,7 @@ fn payload(media: &str, bytes: &[u8]) {
     };
     let mut mixed = matrix.clone();
     mixed.parts = [part("a", ValueKind::F64), part("b", ValueKind::I64), part("c", ValueKind::Text)].into_iter().collect();
-    mixed.names = vec!["a".into(), "b".into(), "c".into()];
+    mixed.names = vec!["a".into(), "b".into(), "c".into()].into();
     for schema in [&matrix, &mixed] {
         if let Ok(blocks) = decode(Some(media), bytes, &schema.expect(1 << 16)) {
             assert!(blocks.len() == schema.parts.len() && blocks.iter().all(|block| block.rows() == blocks[0].rows()));

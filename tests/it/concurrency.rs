@@ -438,7 +438,7 @@ fn a_pin_that_is_refused_for_want_of_room_is_not_kept() {
     server.put_model("n/small", &small.bytes).expect(201);
     // Far more rows than are explained before the server is stopped: what is in use is not evicted.
     let client = Client::of(&server);
-    let rows = [HOUSE, "\n"].concat().repeat(150_000);
+    let rows = [HOUSE, "\n"].concat().repeat(20_000);
     let headers = [("content-type", "text/csv"), ("x-amzn-sagemaker-target-model", "big")];
     let long = thread::spawn(move || client.send("POST", "/endpoints/n/invocations?explain=true", &headers, rows.as_bytes()).is_ok());
     wait_for("the big one is in use", Duration::from_secs(20), || memory(&server)["loaded"][0]["inUse"] == true);

@@ -540,7 +540,7 @@ fn a_form_without_the_sessions_token_or_from_another_origin_is_refused_and_uploa
     for origin in [None, Some("null"), Some(""), Some("http://elsewhere.example"), Some(&lookalike), Some(&other_port)] {
         let reply = visit.upload(&[own, path, file], origin);
         assert_eq!(reply.status, 403, "{origin:?}: {}", reply.text());
-        assert!(reply.text().contains("not sent from this console"), "{origin:?}: {}", reply.text());
+        assert!(reply.text().contains("not from this console"), "{origin:?}: {}", reply.text());
         assert_eq!(models(&server), json!([]), "{origin:?}");
         visit.sign_out(&visit.csrf, origin).expect(403);
         assert_eq!(sign_in(&server, origin).expect(403).header("set-cookie"), None, "{origin:?}");

@@ -1,10 +1,14 @@
 //! Payloads through the door: every shape a request may have, every refusal by row and column, answers to the last bit.
 //!
 //! Bodies that mean the same must be answered with the same bytes, so most tests are a table of spellings. Next:
-//! `payloads/dialect.rs` (sizes, headers, errors), `payloads/answers.rs` (what comes out). What uploads may not be: `uploads.rs`.
+//! `payloads/dialect.rs` (sizes, headers, errors), `payloads/answers.rs` (what comes out), `payloads/named.rs` and
+//! `payloads/recordio.rs`.
+//! What uploads may not be: `uploads.rs`.
 
 mod answers;
 mod dialect;
+mod named;
+pub(crate) mod recordio;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -114,6 +114,50 @@ fn what_a_stage_shows_can_be_chosen() {
 }
 
 #[test]
+fn the_classes_of_a_model_that_answers_one_are_all_labels() {
+    let pipes = Pipes::start();
+    let file = std::fs::read(fixture_folder().join("v3_2_0-multi_softmax.json")).unwrap();
+    pipes.place.put_model("p/one-of-three.json", &file).expect(201);
+    let shown = pipes.first("classes", json!([{ "model": "p/one-of-three.json", "output": ["labels", "predicted_label"] }]));
+    assert_eq!(shown["labels"], json!([0, 1, 2]));
+    assert!((0..3).contains(&shown["predicted_label"].as_i64().unwrap()), "{shown}");
+    let shown = pipes.first("two", json!([{ "model": "p/binary.json", "output": ["labels"] }]));
+    assert_eq!(shown["labels"], json!([0, 1]));
+}
+
+#[test]
+fn nearest_neighbours_show_their_label() {
+    let pipes = Pipes::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("points.csv"), "7,0,0\n7,0,1\n3,9,9\n3,9,8\n").unwrap();
+    for kind in ["classifier", "regressor"] {
+        let file = path(kind);
+        let (code, _, error) = crate::support::rookery(&["train", "knn", &path("points.csv"), "-o", &file, "--type", kind, "--k", "2"], "");
+        assert_eq!(code, 0, "{error}");
+        pipes.place.put_model(&format!("p/{kind}"), &std::fs::read(&file).unwrap()).expect(201);
+        let model = format!("p/{kind}");
+        pipes.place.put_endpoint(&format!("{kind}-plain"), &json!([{ "model": model }]));
+        let plain = pipes.place.invoke(&format!("{kind}-plain"), None, &pipes.place.admin, "8,8").expect(200);
+        assert_eq!(plain.json(), json!({ "predictions": [{ "predicted_label": 3.0 }] }), "{}", plain.text());
+        pipes.place.put_endpoint(kind, &json!([{ "model": model, "output": ["predicted_label"] }]));
+        let shown = pipes.place.invoke(kind, None, &pipes.place.admin, "8,8").expect(200);
+        assert_eq!(shown.body, plain.body);
+        // It hands the label on, and has no probabilities or list of labels to show.
+        let post = json!({ "postprocess": { "clip": [0, 1] } });
+        pipes.place.put_endpoint(&format!("{kind}-on"), &json!([{ "model": model, "output": ["predicted_label"] }, post]));
+        let on = pipes.place.invoke(&format!("{kind}-on"), None, &pipes.place.admin, "8,8").expect(200).json();
+        assert_eq!(on["predictions"][0]["predicted_label"].as_f64(), Some(1.0), "{on}");
+        for word in ["labels", "probability", "raw_score", "raw_scores"] {
+            let name = format!("{kind}-{}", word.replace('_', "-"));
+            pipes.place.put_endpoint(&name, &json!([{ "model": model, "output": [word] }]));
+            let message = pipes.place.invoke(&name, None, &pipes.place.admin, "8,8").expect(400).message();
+            assert!(message.contains(&format!("the model's answer has no `{word}`")), "{message}");
+        }
+    }
+}
+
+#[test]
 fn postprocessors_name_clip_round_and_keep() {
     let pipes = Pipes::start();
     let [a, b, c] = pipes.probabilities[..] else { panic!("three classes") };

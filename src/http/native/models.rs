@@ -32,7 +32,7 @@ fn shown(model: &Shown) -> Value {
     json!({
         "path": model.path, "version": model.version.to_string(), "bytes": model.bytes, "format": summary.format, "kind": summary.kind,
         "library": summary.library, "features": summary.features, "featureNames": summary.names, "inputs": summary.inputs, "outputs": summary.outputs,
-        "trees": summary.trees, "memoryBytes": summary.weight, "coreBytes": summary.core, "loaded": model.loaded,
+        "answers": summary.answers, "trees": summary.trees, "memoryBytes": summary.weight, "coreBytes": summary.core, "loaded": model.loaded,
         "createdAt": model.created_at, "updatedAt": model.updated_at,
     })
 }

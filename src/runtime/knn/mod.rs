@@ -143,6 +143,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let by = word(&Metric::WORDS.map(|(word, value)| (word, value == metric)));
     let summary = Summary {
         inputs: Vec::new(),
+        answers: Vec::new(),
         format: FORMAT.name.to_owned(),
         kind: format!("{kind} {by} k={k}"),
         library: None,
@@ -174,7 +175,8 @@ impl Knn {
             return Err(Error::new(Kind::Internal, "a prepared form is damaged (its points); run `rookery verify` on the database"));
         }
         // Each row may answer with its neighbours' distances and labels.
-        let schema = Schema { absent: 0.0, missing: false, spread: 1 + 2 * k, names, ..Schema::matrix(ValueKind::F32, features, 1) };
+        let schema =
+            Schema { absent: 0.0, missing: false, spread: 1 + 2 * k, names: names.into(), ..Schema::matrix(ValueKind::F32, features, 1) };
         Ok(Self { predictor, k, schema, points, labels })
     }
 }
@@ -229,16 +231,17 @@ impl Model for Knn {
         let distances = Tensor::new(self.k, distances).ok_or_else(whole)?;
         let extra = |name: &str, block: Block| Extra { name: name.into(), block, list: true, inner: 0 };
         let extras = vec![extra("distances", distances.into()), extra("labels", neighbours.ok_or_else(whole)?)];
-        Ok(Output { extras, form: Form::Labels, ..Output::scores(scores.ok_or_else(whole)?, false) })
+        let scores = scores.ok_or_else(whole)?;
+        let labels = (self.predictor == Predictor::Classifier).then(|| scores.clone());
+        Ok(Output { labels, extras, form: Form::Labels, ..Output::scores(scores, false) })
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
         let labels = match &self.labels {
             Labels::F32(labels) => labels.len() * 4,
             Labels::I64(labels) => labels.len() * 8,
         };
-        size_of::<Self>() + names + labels + self.points.weight()
+        size_of::<Self>() + self.schema.names.weight() + labels + self.points.weight()
     }
 
     fn cost(&self, rows: usize) -> u64 {

@@ -87,6 +87,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let forest = if file.average { "random forest " } else { "" };
     let summary = Summary {
         inputs: Vec::new(),
+        answers: Vec::new(),
         format: FORMAT.name.to_owned(),
         kind: format!("{forest}{}", file.objective.as_deref().unwrap_or("custom")),
         library: file.version,
@@ -165,7 +166,7 @@ impl LightGbm {
     fn new(head: Head, trees: Ensemble) -> Self {
         let Head { objective, features, groups, divisor, names } = head;
         // The library takes every column that a sparse row leaves out for 0, not for missing.
-        let schema = Schema { names, absent: 0.0, ..Schema::matrix(ValueKind::F64, features, groups) };
+        let schema = Schema { names: names.into(), absent: 0.0, ..Schema::matrix(ValueKind::F64, features, groups) };
         Self { objective, groups, divisor, schema, trees }
     }
 
@@ -204,8 +205,7 @@ impl Model for LightGbm {
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
-        size_of::<Self>() + names + self.trees.weight()
+        size_of::<Self>() + self.schema.names.weight() + self.trees.weight()
     }
 
     fn cost(&self, rows: usize) -> u64 {

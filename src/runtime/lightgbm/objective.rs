@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
-use crate::runtime::Output;
+use crate::runtime::{Classes, Output};
 use crate::tensor::{Block, Tensor};
 
 /// The last transform.
@@ -124,7 +124,8 @@ impl Objective {
         let scores = Tensor::new(groups, scores).ok_or_else(rows)?;
         let labels = labels.map(|labels| Tensor::new(1, labels).ok_or_else(rows)).transpose()?.map(Block::I64);
         let probabilities = labels.is_some();
-        Ok(Output { labels, probabilities, ..Output::scores(scores, groups > 1) })
+        let classes = labels.is_some().then_some(Classes::Counted(groups.max(2)));
+        Ok(Output { labels, classes, probabilities, ..Output::scores(scores, groups > 1) })
     }
 }
 

@@ -5,6 +5,7 @@
 //! run on one and two rows, which also tells what a row costs. The prepared form is the graph without what is not
 //! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
 
+mod classes;
 mod functions;
 mod fuse;
 mod graph;
@@ -18,6 +19,7 @@ mod value;
 
 use std::cell::RefCell;
 use std::io::Read;
+use std::sync::Arc;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,7 @@ use self::value::{Data, Shape, Value, View, fault};
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::Ensemble;
-use super::{Extra, Format, Model, Output, Prepared, Schema, Summary};
+use super::{Answered, Classes, Extra, Format, Model, Output, Prepared, Schema, Summary};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
@@ -56,6 +58,9 @@ struct Head {
     each: u64,
     /// Width and outputs of each tree ensemble behind the graph.
     ensembles: Vec<(usize, usize)>,
+    /// The type of each output; only told when the model is prepared.
+    #[serde(skip)]
+    kinds: Vec<ValueKind>,
 }
 
 /// An input of the graph.
@@ -81,6 +86,8 @@ struct Onnx {
     plan: Plan,
     inputs: Vec<Input>,
     roles: Vec<Role>,
+    /// The labels there are, of a classifier that says them.
+    classes: Option<Arc<Block>>,
     schema: Schema,
     head: Head,
 }
@@ -215,6 +222,8 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         ensemble.write(&mut writer);
     }
     let (prepared, library) = (writer.finish(), library(&model));
+    let outputs: Vec<Box<str>> = model.graph.iter().flat_map(|graph| &graph.output).map(|info| info.name.as_str().into()).collect();
+    // Gone before the loaded form is there too.
     drop((kept, model));
     drop(plan);
     // Loaded once here, so that what was written is known to load and its weight is the weight.
@@ -224,14 +233,24 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         (roles, _) if roles.contains(&Role::Scores { list: false }) => "regressor",
         _ => "transformer",
     };
+    let answers = outputs.into_iter().zip(&loaded.roles).zip(head.columns.iter().zip(&head.kinds));
+    let answers = answers.map(|((name, role), (&columns, &kind))| {
+        let answered = match role {
+            Role::Labels => "predicted_label",
+            Role::Scores { .. } => "score",
+            Role::Extra(own) => own,
+        };
+        Answered { name, answered: answered.into(), kind, columns }
+    });
     let summary = Summary {
+        answers: answers.collect(),
         format: FORMAT.name.to_owned(),
         kind: kind.to_owned(),
         library,
         features: loaded.schema.features,
         outputs: loaded.schema.outputs,
-        names: loaded.schema.names.clone(),
-        inputs: if loaded.schema.parts.len() > 1 { loaded.schema.parts.to_vec() } else { Vec::new() },
+        names: loaded.schema.names.to_vec(),
+        inputs: loaded.schema.parts.to_vec(),
         trees: (trees > 0).then_some(trees),
         weight: loaded.weight(),
         core: if core > 0 { core } else { loaded.plan.weight() },
@@ -317,6 +336,7 @@ fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, si
         fixed: 500 + 100 * plan.steps() as u64 + work(&first).saturating_sub(each) / 2,
         each: each.div_ceil(2).max(1),
         ensembles: Vec::new(),
+        kinds: one.iter().map(|value| value.data.kind()).collect(),
     })
 }
 
@@ -380,8 +400,12 @@ impl Onnx {
             parts.iter().map(|part| part.columns).try_fold(0usize, |sum, columns| sum.checked_add(columns).filter(|&sum| sum <= CELLS_MAX));
         let features = features.ok_or_else(|| Error::invalid("the graph takes too many columns"))?;
         let spread = head.spread.max(1);
-        let schema = Schema { names: names(&parts), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
-        Ok(Self { plan, inputs, roles, schema, head })
+        let name = |wanted: &dyn Fn(&Role) -> bool| Some(graph.output.get(roles.iter().position(wanted)?)?.name.as_str());
+        let label = name(&|role| *role == Role::Labels).zip(name(&|role| matches!(role, Role::Scores { .. })));
+        let kind = roles.iter().position(|role| *role == Role::Labels).and_then(|at| kind_of(elements.get(at).copied().flatten()?));
+        let classes = label.zip(kind).and_then(|((label, scores), kind)| classes::classes(graph, label, scores, kind)).map(Arc::new);
+        let schema = Schema { names: names(&parts).into(), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
+        Ok(Self { plan, inputs, roles, classes, schema, head })
     }
 
     fn values(&self, input: &[Block], first: usize, rows: usize, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
@@ -494,13 +518,14 @@ impl Model for Onnx {
         let scores = scores.ok_or_else(|| Error::new(Kind::Internal, "a graph gave no scores"))?;
         // A support vector machine without calibration answers distances beside its label.
         let probabilities = labels.is_some() && scores.to(ValueKind::F32).is_some_and(|scores| scores.f32s().is_some_and(are_shares));
-        Ok(Output { labels, probabilities, extras, ..Output::scores(scores, list) })
+        let classes = self.classes.clone().filter(|_| labels.is_some()).map(Classes::Listed);
+        Ok(Output { labels, classes, probabilities, extras, ..Output::scores(scores, list) })
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
+        let classes = self.classes.as_ref().map_or(0, |classes| size_of::<Block>() + classes.weight());
         let parts: usize = self.schema.parts.iter().map(|part| size_of::<Part>() + size_of::<Input>() + part.name.len()).sum();
-        size_of::<Self>() + self.plan.weight() + names + parts + self.roles.len() * size_of::<Role>()
+        size_of::<Self>() + self.plan.weight() + self.schema.names.weight() + classes + parts + self.roles.len() * size_of::<Role>()
     }
 
     fn cost(&self, rows: usize) -> u64 {

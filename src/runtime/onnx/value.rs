@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::meter::Meter;
 use super::proto;
 use crate::error::{Error, Kind, Result};
+use crate::tensor::ValueKind;
 
 /// Lengths of the axes, outermost first.
 pub(crate) type Shape = SmallVec<[usize; 4]>;
@@ -137,6 +138,17 @@ impl Data {
 
     pub(crate) fn len(&self) -> usize {
         each!(Data, self, list => list.len())
+    }
+
+    /// The type it is answered as.
+    pub(crate) fn kind(&self) -> ValueKind {
+        match self {
+            Self::F32(_) => ValueKind::F32,
+            Self::F64(_) => ValueKind::F64,
+            Self::I64(_) | Self::I32(_) => ValueKind::I64,
+            Self::Bool(_) => ValueKind::Bool,
+            Self::Text(_) => ValueKind::Text,
+        }
     }
 
     /// Bytes in memory.

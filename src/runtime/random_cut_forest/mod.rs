@@ -89,6 +89,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let model = RandomCutForest::new(head, forest);
     let summary = Summary {
         inputs: Vec::new(),
+        answers: Vec::new(),
         format: FORMAT.name.to_owned(),
         kind: "anomaly score".to_owned(),
         library: None,
@@ -110,7 +111,7 @@ fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
 
 impl RandomCutForest {
     fn new(Head { shape, names }: Head, forest: Forest) -> Self {
-        let schema = Schema { absent: 0.0, missing: false, names, ..Schema::matrix(ValueKind::F32, shape.features, 1) };
+        let schema = Schema { absent: 0.0, missing: false, names: names.into(), ..Schema::matrix(ValueKind::F32, shape.features, 1) };
         Self { schema, forest }
     }
 }
@@ -133,8 +134,7 @@ impl Model for RandomCutForest {
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
-        size_of::<Self>() + names + self.forest.weight()
+        size_of::<Self>() + self.schema.names.weight() + self.forest.weight()
     }
 
     fn cost(&self, rows: usize) -> u64 {

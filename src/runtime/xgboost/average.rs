@@ -178,7 +178,8 @@ impl Model for Average {
             many => largest(many),
         };
         let labels = first.labels.is_some().then(|| Tensor::new(1, scores.iter().map(label).collect()).ok_or_else(wrong)).transpose()?;
-        Ok(Output { labels: labels.map(Block::I64), probabilities: first.probabilities, ..Output::scores(scores, first.list) })
+        let (classes, probabilities) = (first.classes.clone(), first.probabilities);
+        Ok(Output { labels: labels.map(Block::I64), classes, probabilities, ..Output::scores(scores, first.list) })
     }
 
     fn raw(&self, _: &[Block]) -> Result<Block> {
@@ -190,8 +191,9 @@ impl Model for Average {
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
-        size_of::<Self>() + names + self.members.iter().map(|member| size_of::<Box<dyn Model>>() + member.weight()).sum::<usize>()
+        size_of::<Self>()
+            + self.schema.names.weight()
+            + self.members.iter().map(|member| size_of::<Box<dyn Model>>() + member.weight()).sum::<usize>()
     }
 
     fn cost(&self, rows: usize) -> u64 {

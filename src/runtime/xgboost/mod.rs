@@ -142,6 +142,7 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
         features,
         outputs: objective.outputs(groups),
         inputs: Vec::new(),
+        answers: Vec::new(),
         names: document.names,
         trees,
         weight: model.weight(),
@@ -218,7 +219,7 @@ impl XgBoost {
     fn new(head: Head, learner: Learner) -> Self {
         let Head { objective, features, groups, names, base, base_last, linear: _ } = head;
         let outputs = objective.outputs(groups);
-        let schema = Schema { spread: groups, names, ..Schema::matrix(ValueKind::F32, features, outputs) };
+        let schema = Schema { spread: groups, names: names.into(), ..Schema::matrix(ValueKind::F32, features, outputs) };
         Self { objective, groups, schema, base, base_last, learner }
     }
 
@@ -321,12 +322,11 @@ impl Model for XgBoost {
     }
 
     fn weight(&self) -> usize {
-        let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
         let learner = match &self.learner {
             Learner::Trees(trees) => trees.weight(),
             Learner::Linear(weights) => weights.len() * 4,
         };
-        size_of::<Self>() + names + self.base.len() * 4 + learner
+        size_of::<Self>() + self.schema.names.weight() + self.base.len() * 4 + learner
     }
 
     fn cost(&self, rows: usize) -> u64 {

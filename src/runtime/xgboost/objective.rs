@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Output;
+use super::super::{Classes, Output};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::tensor::{Block, Tensor};
@@ -122,7 +122,8 @@ impl Objective {
         let rows = || Error::new(Kind::Internal, "margins are no whole rows");
         let scores = Tensor::new(width, margins).ok_or_else(rows)?;
         let labels = labels.map(|labels| Tensor::new(1, labels).ok_or_else(rows)).transpose()?.map(Block::I64);
-        Ok(Output { labels, probabilities, ..Output::scores(scores, list) })
+        let classes = labels.is_some().then_some(Classes::Counted(groups.max(2)));
+        Ok(Output { labels, classes, probabilities, ..Output::scores(scores, list) })
     }
 }
 

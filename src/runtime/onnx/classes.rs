@@ -1,0 +1,76 @@
+//! The labels that a classifier's graph chooses among, in the order of its scores.
+//!
+//! A graph says them where it makes its label: in the attributes of a classifier, or in the list that a place is looked
+//! up in; casts and reshapes on the way change none of it. Failing that, in the map of scores by label. Where a graph says
+//! them nowhere they are not known, and none are made up. Knows no operator's work. Next: `mod.rs`, which asks.
+
+use super::proto;
+use super::value::Value;
+use crate::tensor::{Block, Tensor, ValueKind};
+
+/// The most nodes between a label and where it comes from.
+const STEPS_MAX: usize = 16;
+
+fn maker<'g>(graph: &'g proto::Graph, name: &str) -> Option<&'g proto::Node> {
+    graph.node.iter().find(|node| node.output.iter().any(|output| output == name))
+}
+
+/// Whether a node hands on the values of its first input as they are, but for their type and shape.
+fn hands_on(node: &proto::Node) -> bool {
+    matches!(node.op_type.as_str(), "Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten")
+}
+
+/// A list that does not depend on rows.
+fn constant(graph: &proto::Graph, name: &str) -> Option<Value> {
+    let mut name = name;
+    for _ in 0..STEPS_MAX {
+        if let Some(tensor) = graph.initializer.iter().find(|tensor| tensor.name == name) {
+            return Value::read(tensor).ok();
+        }
+        let node = maker(graph, name)?;
+        if node.op_type == "Constant" {
+            return Value::read(node.attribute.iter().find(|attribute| attribute.name == "value")?.t.as_ref()?).ok();
+        }
+        name = node.input.first().filter(|_| hands_on(node))?;
+    }
+    None
+}
+
+/// The class labels among a node's attributes.
+fn attributes(node: &proto::Node) -> Option<Block> {
+    let of = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+    if let Some(texts) = of("classlabels_strings").filter(|attribute| !attribute.strings.is_empty()) {
+        let texts = texts.strings.iter().map(|text| std::str::from_utf8(text).ok().map(Box::from)).collect::<Option<Vec<Box<str>>>>()?;
+        return row(texts);
+    }
+    row([of("classlabels_ints"), of("classlabels_int64s")].into_iter().flatten().flat_map(|list| &list.ints).copied().collect::<Vec<i64>>())
+}
+
+fn row<T>(values: Vec<T>) -> Option<Block>
+where
+    Tensor<T>: Into<Block>,
+{
+    Some(Tensor::new(values.len(), values)?.into())
+}
+
+fn of_label(graph: &proto::Graph, label: &str) -> Option<Block> {
+    let mut name = label;
+    for _ in 0..STEPS_MAX {
+        let node = maker(graph, name)?;
+        match node.op_type.as_str() {
+            "LinearClassifier" | "SVMClassifier" | "TreeEnsembleClassifier" => return attributes(node),
+            "ArrayFeatureExtractor" | "Gather" => {
+                let list = constant(graph, node.input.first()?)?.data;
+                return super::block(list.len(), list).ok();
+            }
+            _ => name = node.input.first().filter(|_| hands_on(node))?,
+        }
+    }
+    None
+}
+
+/// The labels behind the outputs `label` and `scores`, as one row of `kind`.
+pub(super) fn classes(graph: &proto::Graph, label: &str, scores: &str, kind: ValueKind) -> Option<Block> {
+    let map = || maker(graph, scores).filter(|node| node.op_type == "ZipMap").and_then(attributes);
+    of_label(graph, label).or_else(map)?.to(kind)
+}
