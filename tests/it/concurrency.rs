@@ -431,16 +431,16 @@ fn a_pinned_model_stays_through_scan_restart_and_replacement() {
 
 #[test]
 fn a_pin_that_is_refused_for_want_of_room_is_not_kept() {
-    let (big, small) = (Sample::new(1, 100, 6), Sample::new(2, 5, 3));
-    let mut server = Server::with(&["--memory", &(big.weight + small.weight / 2).to_string()]);
+    let (big, small) = (Sample::new(1, 800, 6), Sample::new(2, 5, 3));
+    let mut server = Server::with(&["--body", "32MiB", "--memory", &(big.weight + small.weight / 2).to_string()]);
     server.put_endpoint("n", &json!([{ "prefix": "n/" }]));
     server.put_model("n/big", &big.bytes).expect(201);
     server.put_model("n/small", &small.bytes).expect(201);
-    // Far more rows than are explained before the server is stopped: what is in use is not evicted.
+    // More rows than are answered before the server is stopped: what is in use is not evicted.
     let client = Client::of(&server);
-    let rows = [HOUSE, "\n"].concat().repeat(20_000);
+    let rows = [HOUSE, "\n"].concat().repeat(1_200_000);
     let headers = [("content-type", "text/csv"), ("x-amzn-sagemaker-target-model", "big")];
-    let long = thread::spawn(move || client.send("POST", "/endpoints/n/invocations?explain=true", &headers, rows.as_bytes()).is_ok());
+    let long = thread::spawn(move || client.send("POST", "/endpoints/n/invocations", &headers, rows.as_bytes()).is_ok());
     wait_for("the big one is in use", Duration::from_secs(20), || memory(&server)["loaded"][0]["inUse"] == true);
     let refused = server.admin("PUT", "/api/v1/cache/pins/n/small", b"").expect(503);
     assert!(refused.header("retry-after").is_some());

@@ -158,6 +158,16 @@ pub(super) const NAMED: &[(&str, &str, Shape)] = &[
         Object(&[has("name", Text, ""), has("kind", Words(&["f32", "f64", "i64", "bool", "text"]), ""), has("columns", Whole, "")]),
     ),
     (
+        "Answered",
+        "Something a model answers for each row.",
+        Object(&[
+            has("name", Text, "in the model"),
+            has("answered", Text, "in an answer: `score`, `predicted_label` or the model's own word"),
+            has("kind", Words(&["f32", "f64", "i64", "bool", "text"]), ""),
+            has("columns", Whole, "values of each row"),
+        ]),
+    ),
+    (
         "Model",
         "What a path points at.",
         Object(&[
@@ -169,7 +179,8 @@ pub(super) const NAMED: &[(&str, &str, Shape)] = &[
             has("library", OrNull(&Text), "the version that wrote it"),
             has("features", Whole, "columns of a row"),
             has("featureNames", TEXTS, ""),
-            has("inputs", List(&Named("Part")), "where it takes more than one matrix of numbers"),
+            has("inputs", List(&Named("Part")), "where its inputs have names and types of their own"),
+            has("answers", List(&Named("Answered")), "where its outputs have names and types of their own"),
             has("outputs", Whole, "numbers answered per row"),
             has("trees", OrNull(&Whole), ""),
             has("memoryBytes", Whole, "when loaded"),
