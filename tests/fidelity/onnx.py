@@ -44,7 +44,7 @@ RELATIVE, ABSOLUTE = 1e-5, 1e-6
 CANCELLING = {"svr", "svr-poly", "one-class-svm"}
 # What is not compared, each with a part of the reason that is given and of what the README says of it. Converted, but
 # refused at upload:
-NOT_SERVED = {}
+NOT_SERVED = {"radius-neighbors": ("index -1 is negative", "`RadiusNeighborsClassifier`, whose graph picks a row that is not there")}
 # Refused by the converter:
 NOT_BUILT = {"hist-gradient-boosting": ("Unable to create node 'TreeEnsembleClassifier'", "`HistGradientBoosting`, which skl2onnx 1.20 cannot convert")}
 # Converted, but onnxruntime itself does not run it:
