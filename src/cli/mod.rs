@@ -2,7 +2,7 @@
 //!
 //! Verbs that administer open the database file (`--db`) and work beside a running server; verbs that use the service
 //! speak to its address (`--url`) with the credential in `ROOKERY_TOKEN`. Every flag may come from the environment, by
-//! the one rule in [`variable`]. Next: `serve.rs`, `demo/mod.rs`.
+//! the one rule in `variable`. Next: `serve.rs`, `demo/mod.rs`.
 
 mod admin;
 mod client;
