@@ -6,6 +6,7 @@
 //! What uploads may not be: `uploads.rs`.
 
 mod answers;
+mod cuts;
 mod dialect;
 mod named;
 pub(crate) mod recordio;
