@@ -84,6 +84,22 @@ struct Database {
     db: PathBuf,
 }
 
+/// Who runs graphs that are not run here.
+#[derive(Debug, Clone, Args)]
+struct Onnxruntime {
+    /// onnxruntime's shared library, for ONNX graphs with operators that Rookery does not have. It is native code that
+    /// reads what is uploaded. Needs a build with `--features onnxruntime`.
+    #[arg(long, env = "ROOKERY_ONNXRUNTIME", value_name = "LIBRARY")]
+    onnxruntime: Option<PathBuf>,
+}
+
+impl Onnxruntime {
+    /// Loads the library where one was named; its arrays may take `memory` bytes.
+    fn start(&self, memory: u64) -> Result<()> {
+        self.onnxruntime.as_deref().map_or(Ok(()), |library| crate::runtime::start_onnxruntime(library, memory))
+    }
+}
+
 /// Runs what was typed; the exit code is 0, 1 (failed) or 2 (usage).
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

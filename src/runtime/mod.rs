@@ -24,6 +24,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
+pub use self::onnx::start_onnxruntime;
 use crate::artifact::{Artifact, Member};
 pub use crate::codec::answer::Extra;
 use crate::codec::answer::{Answer, Form};
@@ -41,6 +42,7 @@ const FORMATS: &[Format] = &[
     knn::FORMAT,
     random_cut_forest::FORMAT,
     onnx::FORMAT,
+    onnx::HANDED_OVER,
 ];
 
 /// A model that answers. One instance serves all callers at once.
@@ -240,6 +242,22 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
     }
 }
 
+/// Whether a kept prepared form of `format` is what the artifact gives; one of another layout always passes for it.
+///
+/// # Errors
+/// When the artifact can be prepared no more, or the form is damaged.
+pub fn agrees(format: &str, artifact: &Artifact, kept: &[u8]) -> Result<bool> {
+    if !prepared::is_current(kept) {
+        return Ok(true);
+    }
+    if format == onnx::HANDED_OVER.name {
+        // Only the other runtime can make it again, and that may not be here; the form is a head and the file itself.
+        let file = onnx::handed_over(kept)?;
+        return Ok(artifact.members().iter().any(|member| *member.bytes == *file));
+    }
+    Ok(prepare(artifact)?.bytes == kept)
+}
+
 fn unknown(artifact: &Artifact) -> Error {
     let takes = "Rookery takes XGBoost and LightGBM models saved with `save_model`, pickled Boosters, ONNX models, SageMaker linear-learner artifacts, and what `rookery train` writes, bare or in a .tar.gz";
     match artifact.members() {
@@ -255,7 +273,8 @@ fn unknown(artifact: &Artifact) -> Error {
 /// Reads a prepared form of `format` back into a model.
 ///
 /// # Errors
-/// When the form is damaged or of a format this build does not know.
+/// When the form is damaged or of a format this build does not know; [`Kind::Unavailable`] when it was made for a runtime
+/// that was not started.
 pub fn load(format: &str, source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
     let known = FORMATS.iter().find(|known| known.name == format);
     let known = known.ok_or_else(|| Error::new(Kind::Internal, format!("this build cannot load models of format `{format}`")))?;

@@ -13,12 +13,12 @@ use super::node::Node;
 use super::ops::{self, Op, Values};
 use super::proto;
 use super::value::{Arg, Meter, Shape, Value, View, fault};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;
 
 /// The most nodes, bodies included.
-const NODES_MAX: usize = 100_000;
+pub(crate) const NODES_MAX: usize = 100_000;
 /// The most values that working out constants may make, of each node and of all.
 const FOLD_MAX: usize = 1 << 20;
 const FOLDS_MAX: usize = 1 << 23;
@@ -214,6 +214,9 @@ pub(crate) struct Planner<'p> {
     pub(crate) ready: RefCell<Vec<Option<Ensemble>>>,
     pub(crate) folded: RefCell<usize>,
     pub(crate) nodes: RefCell<usize>,
+    /// Whether the plan is made only to check all of a graph that another runtime is to run: nodes that no output needs
+    /// are read too, and what is not had here is taken for granted.
+    pub(crate) check: bool,
 }
 
 /// Names that a graph reads and does not make.
@@ -263,9 +266,15 @@ impl Planner<'_> {
             return Err(Error::invalid("the graph holds sparse tensors; save it with dense ones"));
         }
         let mut names: HashMap<&str, Source, foldhash::fast::RandomState> = HashMap::default();
-        let mut constants = Vec::new();
+        let (mut constants, mut unread) = (Vec::new(), Vec::new());
         for tensor in &graph.initializer {
-            let value = Value::read(tensor)?;
+            let value = match Value::read(tensor) {
+                Err(error) if self.passes(&error) => {
+                    unread.push(tensor.name.as_str());
+                    continue;
+                }
+                value => value?,
+            };
             if names.insert(&tensor.name, Source::Constant(constants.len())).is_some() {
                 return Err(Error::invalid(format!("two tensors are called `{}`", shown(&tensor.name))));
             }
@@ -282,7 +291,11 @@ impl Planner<'_> {
             slots += 1;
         }
         let inputs = slots;
-        let order = order(graph, &names)?;
+        for name in unread {
+            names.entry(name).or_insert(Source::Slot(slots));
+            slots += 1;
+        }
+        let order = order(graph, &names, self.check)?;
         let mut steps: Drafts = Vec::with_capacity(order.len());
         for (node, captured) in order {
             let wrap = |error: Error| error.within(place(node));
@@ -308,7 +321,10 @@ impl Planner<'_> {
             let bodies = node.attribute.iter().filter_map(|attribute| Some((attribute.name.as_str(), attribute.g.as_deref()?)));
             let bodies: Vec<(&str, Plan)> =
                 bodies.map(|(name, body)| Ok((name, self.plan(body, &captured)?))).collect::<Result<_>>().map_err(wrap)?;
-            let op = ops::parse(&context, bodies).map_err(wrap)?;
+            let op = match ops::parse(&context, bodies) {
+                Err(error) if self.passes(&error) => ops::boxed(ops::Assumed)?,
+                op => op.map_err(wrap)?,
+            };
             let folded = if all_known && captured.is_empty() { self.fold(&*op, &context.constants) } else { None };
             drop(context);
             if let Some(values) = folded {
@@ -343,6 +359,11 @@ impl Planner<'_> {
         Ok(settle(constants, slots, inputs, steps, &outputs))
     }
 
+    /// Whether a refusal is of what is not had here, and that is passed over.
+    fn passes(&self, error: &Error) -> bool {
+        self.check && error.kind() == Kind::Unsupported
+    }
+
     fn ready_for(&self, node: &proto::Node) -> Option<Ensemble> {
         let mark = node.attribute.iter().find(|attribute| attribute.name == ops::FLAT)?;
         self.ready.borrow_mut().get_mut(usize::try_from(mark.i).ok()?)?.take()
@@ -371,8 +392,8 @@ impl Planner<'_> {
 
 type Ordered<'g> = Vec<(&'g proto::Node, Vec<&'g str>)>;
 
-/// The nodes that the outputs need, each behind those it reads from, with what their bodies capture.
-fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap<&'g str, Source, S>) -> Result<Ordered<'g>> {
+/// The nodes that the outputs need, or all, each behind those it reads from, with what their bodies capture.
+fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap<&'g str, Source, S>, all: bool) -> Result<Ordered<'g>> {
     let mut makers: HashMap<&str, usize, foldhash::fast::RandomState> = HashMap::default();
     for (at, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
@@ -402,7 +423,7 @@ fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap
     let (mut done, mut open) = (vec![false; reads.len()], vec![false; reads.len()]);
     let mut sorted = Vec::new();
     let roots = graph.output.iter().filter_map(|output| makers.get(output.name.as_str()).copied());
-    for root in roots {
+    for root in roots.chain(if all { 0..reads.len() } else { 0..0 }) {
         let mut stack = vec![(root, 0usize)];
         while let Some((at, next)) = stack.pop() {
             if done.get(at) != Some(&false) {

@@ -8,6 +8,11 @@
 mod graph;
 mod ml;
 mod node;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
+#[cfg(not(feature = "onnxruntime"))]
+#[path = "onnxruntime/absent.rs"]
+mod onnxruntime;
 mod ops;
 mod proto;
 mod rows;
@@ -32,6 +37,10 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "onnx", recognises: proto::recognises, prepare, load };
+/// What [`FORMAT`] hands over to onnxruntime; never recognised by itself.
+pub(super) const HANDED_OVER: Format = Format { name: "onnxruntime", recognises: |_| false, prepare, load: onnxruntime::load };
+
+pub use self::onnxruntime::start as start_onnxruntime;
 
 /// What the prepared form says before the graph.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,17 +58,54 @@ struct Head {
     ensembles: Vec<(usize, usize)>,
 }
 
+/// What works a graph out.
+#[derive(Debug)]
+enum Engine {
+    Own(Plan),
+    /// What this interpreter does not have.
+    Foreign(onnxruntime::Session),
+}
+
+impl Engine {
+    fn run<'a>(&'a self, inputs: SmallVec<[Slot<'a>; 8]>, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
+        match self {
+            Self::Own(plan) => plan.run(inputs, meter),
+            Self::Foreign(session) => session.run(inputs, meter),
+        }
+    }
+
+    /// How many operators run, where that is known.
+    fn steps(&self) -> usize {
+        match self {
+            Self::Own(plan) => plan.steps(),
+            Self::Foreign(_) => 0,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Own(plan) => plan.weight(),
+            Self::Foreign(session) => session.weight(),
+        }
+    }
+
+    fn ensembles(&self) -> impl Iterator<Item = (&Ensemble, Vec<i64>, &str)> {
+        let plan = if let Self::Own(plan) = self { Some(plan) } else { None };
+        plan.into_iter().flat_map(Plan::ensembles)
+    }
+}
+
 #[derive(Debug)]
 struct Onnx {
-    plan: Plan,
+    engine: Engine,
     inputs: Vec<Input>,
     roles: Vec<Role>,
     schema: Schema,
     head: Head,
 }
 
-fn opsets(model: &proto::Model) -> Opsets {
-    let mut list: Vec<(String, i64)> = model.opset_import.iter().map(|set| (set.domain.clone(), set.version)).collect();
+fn opsets(imports: &[proto::OperatorSet]) -> Opsets {
+    let mut list: Vec<(String, i64)> = imports.iter().map(|set| (set.domain.clone(), set.version)).collect();
     // Graphs may use these without naming them.
     for (domain, version) in [("ai.onnx.ml", 1), ("com.microsoft", 1), ("", 1)] {
         if !list.iter().any(|(name, _)| name == domain || (domain.is_empty() && name == "ai.onnx")) {
@@ -74,9 +120,9 @@ fn plan(model: &proto::Model, ready: Vec<Ensemble>) -> Result<Plan> {
     if model.opset_import.is_empty() {
         return Err(Error::invalid("the ONNX file does not say which operator sets it uses"));
     }
-    let opsets = opsets(model);
+    let opsets = opsets(&model.opset_import);
     let ready = RefCell::new(ready.into_iter().map(Some).collect());
-    Planner { opsets: &opsets, ready, folded: RefCell::new(0), nodes: RefCell::new(0) }.plan(graph, &[])
+    Planner { opsets: &opsets, ready, folded: RefCell::new(0), nodes: RefCell::new(0), check: false }.plan(graph, &[])
 }
 
 /// Leaves out what the plan keeps in flat form, and says where it is.
@@ -101,6 +147,14 @@ fn slim(graph: &mut proto::Graph, ensembles: &[(String, Vec<i64>)]) {
 }
 
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
+    prepare_own(bytes).or_else(|refusal| match refusal.kind() {
+        Kind::Unsupported | Kind::Model => onnxruntime::prepare(bytes, refusal),
+        Kind::TooLarge => Err(refusal.as_kind(Kind::Validation)),
+        _ => Err(refusal),
+    })
+}
+
+fn prepare_own(bytes: &[u8]) -> Result<Prepared> {
     let mut model = proto::read(bytes::Bytes::copy_from_slice(bytes))?;
     // Names are how flat trees find their node again; without one a node gets its place.
     if let Some(graph) = &mut model.graph {
@@ -112,12 +166,12 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
             }
         }
     }
-    let plan = plan(&model, Vec::new())?;
+    let engine = Engine::Own(plan(&model, Vec::new())?);
     let Some(graph) = &mut model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
     let (inputs, parts, single) = inputs(graph)?;
-    let mut head = trial(&plan, &inputs, &parts, graph, single)?;
+    let mut head = trial(&engine, &inputs, &parts, graph, single)?;
     let kept: Vec<(&Ensemble, (String, Vec<i64>))> =
-        plan.ensembles().map(|(ensemble, marks, place)| (ensemble, (place.to_owned(), marks))).collect();
+        engine.ensembles().map(|(ensemble, marks, place)| (ensemble, (place.to_owned(), marks))).collect();
     let trees = kept.iter().map(|(ensemble, _)| ensemble.trees()).sum::<usize>();
     let core = kept.iter().map(|(ensemble, _)| ensemble.node_bytes()).sum::<usize>();
     head.ensembles = kept.iter().map(|(ensemble, _)| (ensemble.features(), ensemble.groups())).collect();
@@ -131,24 +185,42 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     let prepared = writer.finish();
     // Loaded once here, so that what was written is known to load and its weight is the weight.
     let loaded = read(&mut prepared.as_slice(), prepared.len() as u64)?;
-    let kind = match (&loaded.roles, trees) {
-        (roles, _) if roles.contains(&Role::Labels) => "classifier",
-        (roles, _) if roles.contains(&Role::Scores { list: false }) => "regressor",
+    let mut summary = summary(&FORMAT, &model, &loaded);
+    summary.trees = (trees > 0).then_some(trees);
+    if core > 0 {
+        summary.core = core;
+    }
+    Ok(Prepared { summary, bytes: prepared })
+}
+
+/// The file inside the prepared form of a graph that was handed over.
+///
+/// # Errors
+/// When the form is damaged.
+pub(super) fn handed_over(mut form: &[u8]) -> Result<Vec<u8>> {
+    let length = form.len() as u64;
+    let (_, mut reader) = Reader::new::<serde::de::IgnoredAny>(&mut form, length)?;
+    reader.array()
+}
+
+fn summary(format: &Format, file: &proto::Model, loaded: &Onnx) -> Summary {
+    let kind = match &loaded.roles {
+        roles if roles.contains(&Role::Labels) => "classifier",
+        roles if roles.contains(&Role::Scores { list: false }) => "regressor",
         _ => "transformer",
     };
-    let summary = Summary {
-        format: FORMAT.name.to_owned(),
+    Summary {
+        format: format.name.to_owned(),
         kind: kind.to_owned(),
-        library: library(&model),
+        library: library(file),
         features: loaded.schema.features,
         outputs: loaded.schema.outputs,
         names: loaded.schema.names.clone(),
         inputs: if loaded.schema.parts.len() > 1 { loaded.schema.parts.to_vec() } else { Vec::new() },
-        trees: (trees > 0).then_some(trees),
+        trees: None,
         weight: loaded.weight(),
-        core: if core > 0 { core } else { loaded.plan.weight() },
-    };
-    Ok(Prepared { summary, bytes: prepared })
+        core: loaded.engine.weight(),
+    }
 }
 
 fn library(model: &proto::Model) -> Option<String> {
@@ -169,11 +241,11 @@ fn read(source: &mut dyn Read, length: u64) -> Result<Onnx> {
     let plan = plan(&model, ensembles)?;
     let Some(graph) = &model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
     let (inputs, parts, _) = inputs(graph)?;
-    Onnx::new(plan, inputs, parts, graph, head)
+    Onnx::new(Engine::Own(plan), inputs, parts, graph, head)
 }
 
 impl Onnx {
-    fn new(plan: Plan, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, head: Head) -> Result<Self> {
+    fn new(engine: Engine, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, head: Head) -> Result<Self> {
         let damaged = || Error::new(Kind::Internal, "a prepared form is damaged (its outputs); run `rookery verify` on the database");
         if head.columns.len() != graph.output.len() || head.columns.contains(&0) {
             return Err(damaged());
@@ -187,13 +259,13 @@ impl Onnx {
         let features = features.ok_or_else(|| Error::invalid("the graph takes too many columns"))?;
         let spread = head.spread.max(1);
         let schema = Schema { names: names(&parts), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
-        Ok(Self { plan, inputs, roles, schema, head })
+        Ok(Self { engine, inputs, roles, schema, head })
     }
 
     fn values(&self, input: &[Block], first: usize, rows: usize, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
         let slots = self.inputs.iter().zip(input).map(|(input, block)| input.slot(block, first, rows));
         let slots = slots.collect::<Result<SmallVec<[Slot<'_>; 8]>>>()?;
-        let values = self.plan.run(slots, meter)?;
+        let values = self.engine.run(slots, meter)?;
         for (value, columns) in values.iter().zip(&self.head.columns) {
             if value.data.len() != rows * columns {
                 let text = format!("the graph gave an array of shape {:?} for {rows} rows of {columns} values", value.shape.as_slice());
@@ -251,7 +323,7 @@ impl Model for Onnx {
     fn weight(&self) -> usize {
         let names: usize = self.schema.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum();
         let parts: usize = self.schema.parts.iter().map(|part| size_of::<Part>() + size_of::<Input>() + part.name.len()).sum();
-        size_of::<Self>() + self.plan.weight() + names + parts + self.roles.len() * size_of::<Role>()
+        size_of::<Self>() + self.engine.weight() + names + parts + self.roles.len() * size_of::<Role>()
     }
 
     fn cost(&self, rows: usize) -> u64 {

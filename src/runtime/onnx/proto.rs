@@ -149,7 +149,7 @@ pub(crate) struct Dimension {
 }
 
 /// The wire's four ways to write a field, as they begin: number and rest.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn varint(&mut self) -> Option<u64> {
@@ -227,6 +227,7 @@ pub(crate) fn recognises(bytes: &[u8]) -> bool {
 enum Inside {
     Model,
     Graph,
+    Function,
     Node,
     Attribute,
     Tensor,
@@ -238,7 +239,7 @@ enum Inside {
 const MESSAGE: usize = 320;
 const STRING: usize = 40;
 /// The deepest nesting of graphs in graphs.
-const DEPTH_MAX: usize = 40;
+pub(super) const DEPTH_MAX: usize = 40;
 
 fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: usize) -> Result<()> {
     if depth > DEPTH_MAX {
@@ -253,11 +254,12 @@ fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: u
         let Some(bytes) = bytes else { continue };
         let next = match (inside, number) {
             (Inside::Model, 7) | (Inside::Attribute, 6) => Some(Inside::Graph),
-            (Inside::Model, 8) => Some(Inside::Shallow),
-            (Inside::Graph, 1) => Some(Inside::Node),
+            (Inside::Model, 8) | (Inside::Function, 9) => Some(Inside::Shallow),
+            (Inside::Model, 25) => Some(Inside::Function),
+            (Inside::Graph, 1) | (Inside::Function, 7) => Some(Inside::Node),
             (Inside::Graph, 5) | (Inside::Attribute, 5) => Some(Inside::Tensor),
             (Inside::Graph, 11 | 12) => Some(Inside::Info),
-            (Inside::Node, 5) => Some(Inside::Attribute),
+            (Inside::Node, 5) | (Inside::Function, 11) => Some(Inside::Attribute),
             // Types and shapes nest a few levels of small messages.
             (Inside::Info, 2) => {
                 *weight += MESSAGE + bytes.len() * 16;

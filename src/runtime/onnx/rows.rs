@@ -4,9 +4,9 @@
 
 use smallvec::SmallVec;
 
-use super::graph::{Plan, Slot};
+use super::graph::Slot;
 use super::value::{self, Data, Meter, Shape, Value, View, fault};
-use super::{Head, proto};
+use super::{Engine, Head, proto};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::runtime::pipeline::CELLS_MAX;
@@ -100,7 +100,7 @@ fn nothing(kind: ValueKind, count: usize) -> Data {
 }
 
 /// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
-pub(super) fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
+pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
     let run = |rows: usize| {
         let meter = Meter { trial: true, ..Meter::default() };
         let data: Vec<Data> = parts
@@ -112,9 +112,9 @@ pub(super) fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto
             })
             .collect();
         let slots = data.iter().zip(inputs).map(|(data, input)| Slot::Lent(input.shape(rows), data.view()));
-        plan.run(slots, &meter).map(|values| (values, meter))
+        engine.run(slots.collect(), &meter).map(|values| (values, meter))
     };
-    let (one, first) = run(1).map_err(|error| error.within("a trial row could not be answered").as_kind(Kind::Validation))?;
+    let (one, first) = run(1).map_err(|error| error.within("a trial row could not be answered"))?;
     let mut columns = Vec::with_capacity(one.len());
     for (value, info) in one.iter().zip(&graph.output) {
         let count = value.data.len();
@@ -135,14 +135,14 @@ pub(super) fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto
     let work = |meter: &Meter| meter.work.get();
     let (each, spread) = match &second {
         Some((_, meter)) => (work(meter).saturating_sub(work(&first)), meter.peak.get().saturating_sub(first.peak.get())),
-        None => (work(&first) + 50 * plan.steps() as u64, first.peak.get()),
+        None => (work(&first) + 50 * engine.steps() as u64, first.peak.get()),
     };
     let total: usize = columns.iter().sum();
     Ok(Head {
         together: second.is_some(),
         spread: spread.max(total).max(1),
         columns,
-        fixed: 500 + 100 * plan.steps() as u64 + work(&first).saturating_sub(each) / 2,
+        fixed: 500 + 100 * engine.steps() as u64 + work(&first).saturating_sub(each) / 2,
         each: each.div_ceil(2).max(1),
         ensembles: Vec::new(),
     })

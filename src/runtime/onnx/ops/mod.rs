@@ -22,8 +22,8 @@ use smallvec::SmallVec;
 use super::graph::{Inputs, Plan};
 use super::ml;
 use super::node::Node;
-use super::value::Value;
-use crate::error::{Error, Result};
+use super::value::{Value, fault, unserved};
+use crate::error::Result;
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;
 
@@ -49,6 +49,16 @@ pub(crate) trait Op: Send + Sync + std::fmt::Debug {
     /// Its trees and what else a prepared form must keep of them.
     fn ensemble(&self) -> Option<(&Ensemble, Vec<i64>)> {
         None
+    }
+}
+
+/// Stands in a plan that is only checked for an operator that is not had here.
+#[derive(Debug)]
+pub(crate) struct Assumed;
+
+impl Op for Assumed {
+    fn run(&self, _: &mut Inputs<'_, '_>) -> Result<Values> {
+        Err(fault("it is not served"))
     }
 }
 
@@ -78,7 +88,7 @@ pub(crate) fn parse(node: &Node<'_>, bodies: Vec<(&str, Plan)>) -> Result<Box<dy
     };
     found.ok_or_else(|| {
         let domain = if node.proto.domain.is_empty() { "ai.onnx" } else { &node.proto.domain };
-        Error::invalid(format!("operator `{}` of domain `{}` is not served", shown(name), shown(domain)))
+        unserved(format!("operator `{}` of domain `{}` is not served", shown(name), shown(domain)))
     })
 }
 

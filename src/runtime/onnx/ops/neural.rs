@@ -6,10 +6,10 @@
 
 use super::super::graph::Inputs;
 use super::super::node::Node;
-use super::super::value::{Arg, Data, Shape, Value, around, axis, fault, wrong_shapes, wrong_type};
+use super::super::value::{Arg, Data, Shape, Value, around, axis, fault, unserved, wrong_shapes, wrong_type};
 use super::gemm::multiply;
 use super::{Op, Values, boxed, one};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The largest kernel side, stride, dilation or pad.
 const SIDE_MAX: i64 = 1 << 16;
@@ -400,7 +400,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         }
         "MaxPool" | "AveragePool" => {
             if node.proto.output.len() > 1 {
-                return Err(Error::invalid("its places of the largest are not served"));
+                return Err(unserved("its places of the largest are not served"));
             }
             boxed(Pool { window: Window::new(node)?, largest: name == "MaxPool", count_pads: node.int("count_include_pad", 0) != 0 })
         }
