@@ -55,7 +55,11 @@ pub fn start(library: &Path, memory: u64) -> Result<()> {
     }
     let builder = ort::init_from(&path).map_err(|error| {
         let why = match &error {
-            LoadDynamicError::Dlopen { error, .. } => format!("it cannot be loaded ({error})"),
+            // What the system said is one further in.
+            LoadDynamicError::Dlopen { error, .. } => match std::error::Error::source(error) {
+                Some(source) => format!("it cannot be loaded ({source})"),
+                None => format!("it cannot be loaded ({error})"),
+            },
             LoadDynamicError::BadVersion { version_str, .. } => {
                 format!("it is version {}, at least 1.{}.0 is needed", shown(version_str), ort::MINOR_VERSION)
             }
