@@ -63,6 +63,7 @@ struct Head {
 enum Engine {
     Own(Plan),
     /// What this interpreter does not have.
+    #[cfg(feature = "onnxruntime")]
     Foreign(onnxruntime::Session),
 }
 
@@ -70,6 +71,7 @@ impl Engine {
     fn run<'a>(&'a self, inputs: SmallVec<[Slot<'a>; 8]>, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
         match self {
             Self::Own(plan) => plan.run(inputs, meter),
+            #[cfg(feature = "onnxruntime")]
             Self::Foreign(session) => session.run(inputs, meter),
         }
     }
@@ -78,6 +80,7 @@ impl Engine {
     fn steps(&self) -> usize {
         match self {
             Self::Own(plan) => plan.steps(),
+            #[cfg(feature = "onnxruntime")]
             Self::Foreign(_) => 0,
         }
     }
@@ -85,12 +88,17 @@ impl Engine {
     fn weight(&self) -> usize {
         match self {
             Self::Own(plan) => plan.weight(),
+            #[cfg(feature = "onnxruntime")]
             Self::Foreign(session) => session.weight(),
         }
     }
 
     fn ensembles(&self) -> impl Iterator<Item = (&Ensemble, Vec<i64>, &str)> {
-        let plan = if let Self::Own(plan) = self { Some(plan) } else { None };
+        let plan = match self {
+            Self::Own(plan) => Some(plan),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(_) => None,
+        };
         plan.into_iter().flat_map(Plan::ensembles)
     }
 }

@@ -1,13 +1,8 @@
 //! What `mod.rs` offers, in a build without the feature `onnxruntime`: sentences that say how to get it.
 
-use std::convert::Infallible;
 use std::io::Read;
 use std::path::Path;
 
-use smallvec::SmallVec;
-
-use super::graph::Slot;
-use super::value::{Meter, Value};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Model, Prepared};
 
@@ -29,18 +24,4 @@ pub(super) fn load(_: &mut dyn Read, _: u64) -> Result<Box<dyn Model>> {
         Kind::Unavailable,
         "the model was prepared for onnxruntime, which this build of Rookery cannot use; serve it with one built with `--features onnxruntime` and started with --onnxruntime",
     ))
-}
-
-/// There is none.
-#[derive(Debug)]
-pub(super) struct Session(Infallible);
-
-impl Session {
-    pub(super) fn run<'a>(&self, _: impl IntoIterator<Item = Slot<'a>>, _: &Meter) -> Result<SmallVec<[Value; 2]>> {
-        match self.0 {}
-    }
-
-    pub(super) fn weight(&self) -> usize {
-        match self.0 {}
-    }
 }
