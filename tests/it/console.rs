@@ -133,6 +133,14 @@ impl Browser {
         self.run("POST", &format!("{}/click", self.one(css)), &json!({}));
     }
 
+    /// Clicks and waits until the page that had the element is gone: a page asked for while a form is still under way
+    /// may be overtaken by the form's answer.
+    fn send(&self, css: &str) {
+        let element = self.one(css);
+        self.run("POST", &format!("{element}/click"), &json!({}));
+        self.until("page after this one", || self.ask("GET", &format!("{element}/name"), &Value::Null).err());
+    }
+
     fn script(&self, body: &str) -> Value {
         self.run("POST", "/execute/sync", &json!({ "script": body, "args": [] }))
     }
@@ -141,7 +149,7 @@ impl Browser {
         self.go(&format!("{}/ui/sign-in", server.url));
         self.fill("input[name=name]", name);
         self.fill("input[name=password]", password);
-        self.click("main button");
+        self.send("main button");
     }
 
     fn upload(&self, server: &Server, path: &str, file: &Path) {
