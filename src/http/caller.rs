@@ -3,7 +3,7 @@
 //! It must not read the body: bearer credentials are checked before that, so whoever has none cannot make the server hold
 //! megabytes. Next: `authn/mod.rs`, which decides; `body.rs`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -60,17 +60,29 @@ pub(super) fn address(head: &RequestHead, state: &State) -> IpAddr {
     if !forwarded(head, state) {
         return peer;
     }
-    let values: Vec<&str> = head.headers().get_all(FORWARDED_FOR).filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&HeaderValue> = head.headers().get_all(FORWARDED_FOR).collect();
     let mut nearest = peer;
-    for hop in values.iter().rev().flat_map(|value| value.rsplit(',')) {
-        // What is no address was written by nobody who can be believed, and so was all before it.
-        let Ok(hop) = hop.trim().parse() else { break };
+    // By bytes: what a caller writes before the proxy's part may be no text.
+    for hop in values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b',')) {
+        let hop = hop.trim_ascii();
+        if hop.is_empty() {
+            continue;
+        }
+        // Somebody is there who cannot be told; least of all are they the proxy itself.
+        let Some(hop) = hop_address(hop) else { return IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
         nearest = hop;
         if !trusted(nearest, state) {
             break;
         }
     }
     nearest
+}
+
+/// An address as proxies write it, some with the port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?;
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(|| hop.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
 /// Whether it came over TLS, here or to a trusted proxy.
