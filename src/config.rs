@@ -24,6 +24,7 @@ pub struct Listen {
     /// The longest request body, in bytes; uploads have their own limit.
     pub body: usize,
     /// Memory for bodies that come in more than one piece, all together, in bytes; uploads count with what they buffer.
+    /// Long answers that are not read yet have as much again.
     pub body_memory: usize,
     /// Proxies whose X-Forwarded headers are believed.
     pub proxies: Vec<Block>,

@@ -393,11 +393,6 @@ impl<K: Clone + Eq + Hash, V> Ticket<K, V> {
         result
     }
 
-    /// Publishes that it could not even begin.
-    pub fn fail(mut self, error: Error) {
-        self.land(Err(error));
-    }
-
     fn land(&mut self, result: Result<Lease<V>>) {
         self.landed = true;
         let cache = &self.cache;

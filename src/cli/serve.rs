@@ -48,7 +48,8 @@ pub(super) struct Serve {
     /// The largest body of a prediction.
     #[arg(long, env = "ROOKERY_BODY", default_value = "6MiB")]
     body: String,
-    /// Memory for bodies that come in more than one piece, all together; more are answered 503.
+    /// Memory for bodies that come in more than one piece, all together, and as much again for answers that are not read
+    /// yet; more are answered 503.
     #[arg(long, env = "ROOKERY_BODY_MEMORY", default_value = "512MiB")]
     body_memory: String,
     /// An address or CIDR block of a proxy whose X-Forwarded-For, -Proto and -Host are believed; may be given several times.

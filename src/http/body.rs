@@ -2,9 +2,10 @@
 //!
 //! A body that came with its head is handed on as it is. One that comes in pieces is copied together, counts against the
 //! memory that all such bodies share until its answer is made, and has to keep a pace: nobody holds memory for long by
-//! sending a byte now and then. Next: `runtime.rs`, `native/models.rs` (uploads, which are not held whole).
+//! sending a byte now and then. Next: `sent.rs`, the same for answers; `native/models.rs` (uploads, which are not held whole).
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -30,48 +31,71 @@ pub(super) trait Pieces: Stream<Item = std::result::Result<Bytes, PayloadError>>
 
 impl<T: Stream<Item = std::result::Result<Bytes, PayloadError>> + Unpin> Pieces for T {}
 
-/// Memory for bodies that come in pieces, shared by all of them.
+/// Memory that all who are under way share, in one direction.
 #[derive(Debug)]
 pub(super) struct Room {
     most: usize,
     taken: AtomicUsize,
+    /// What is said when there is no more.
+    full: &'static str,
 }
 
 impl Room {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, taken: AtomicUsize::new(0) }
+    /// For bodies that come in pieces.
+    pub(super) fn of_bodies(most: usize) -> Arc<Self> {
+        let full = "the server receives as many large bodies as it has memory for; try again in a second";
+        Arc::new(Self { most, taken: AtomicUsize::new(0), full })
+    }
+
+    /// For long answers.
+    pub(super) fn of_answers(most: usize) -> Arc<Self> {
+        let full =
+            "the server holds as many long answers as it has memory for, which their callers have not read yet; try again in a second";
+        Arc::new(Self { most, taken: AtomicUsize::new(0), full })
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// A share of it, of `bytes` at first.
     ///
     /// # Errors
     /// [`Kind::Unavailable`] when there is no more.
-    pub(super) fn share(&self, bytes: usize) -> Result<Share<'_>> {
-        let mut share = Share { room: self, bytes: 0 };
+    pub(super) fn share(self: &Arc<Self>, bytes: usize) -> Result<Share> {
+        let mut share = Share { room: self.clone(), bytes: 0 };
         share.grow(bytes)?;
         Ok(share)
     }
 }
 
-/// What one body takes of the room; given back when it is dropped.
+/// What one takes of the room; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Share<'a> {
-    room: &'a Room,
+pub(super) struct Share {
+    room: Arc<Room>,
     bytes: usize,
 }
 
-impl Share<'_> {
+impl Share {
+    /// Makes it `bytes` if it is less.
+    ///
+    /// # Errors
+    /// As [`Room::share`].
+    pub(super) fn reach(&mut self, bytes: usize) -> Result<()> {
+        self.grow(bytes.saturating_sub(self.bytes))
+    }
+
     fn grow(&mut self, bytes: usize) -> Result<()> {
         self.bytes += bytes;
         // Taken first and given back by the drop of a refused one: of two at once both may be refused, never too much taken.
         if self.room.taken.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.room.most {
             return Ok(());
         }
-        Err(Error::new(Kind::Unavailable, "the server receives as many large bodies as it has memory for; try again in a second"))
+        Err(Error::new(Kind::Unavailable, self.room.full))
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Share {
     fn drop(&mut self) {
         self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -107,13 +131,13 @@ impl Pace {
 
 /// A whole body, and the memory it counts for.
 #[derive(Debug)]
-pub(super) struct Body<'a> {
+pub(super) struct Body {
     /// It.
     pub(super) bytes: Bytes,
-    _share: Option<Share<'a>>,
+    _share: Option<Share>,
 }
 
-impl From<Bytes> for Body<'_> {
+impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         Self { bytes, _share: None }
     }
@@ -124,13 +148,13 @@ impl From<Bytes> for Body<'_> {
 /// # Errors
 /// [`Kind::TooLarge`]; [`Kind::Validation`] when it breaks off, pauses or takes too long; [`Kind::Unavailable`] when all
 /// bodies together take too much memory; what `may_wait` returns.
-pub(super) async fn whole<'a>(
+pub(super) async fn whole(
     head: &RequestHead,
     payload: &mut impl Pieces,
-    state: &'a State,
+    state: &State,
     limit: usize,
     may_wait: impl FnOnce() -> Result<()>,
-) -> Result<Body<'a>> {
+) -> Result<Body> {
     let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send less at once"));
     let announced = head.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > limit) {
@@ -164,7 +188,7 @@ pub(super) async fn whole<'a>(
 ///
 /// # Errors
 /// As [`whole`].
-pub(super) async fn short<'a>(head: &RequestHead, payload: &mut impl Pieces, state: &'a State) -> Result<Body<'a>> {
+pub(super) async fn short(head: &RequestHead, payload: &mut impl Pieces, state: &State) -> Result<Body> {
     match tokio::time::timeout(PATIENCE, whole(head, payload, state, SHORT, || Ok(()))).await {
         Ok(body) => body,
         Err(_) => Err(Error::invalid(format!("the body did not come within {} seconds; send it again", PATIENCE.as_secs()))),

@@ -1,6 +1,6 @@
 //! The server: sockets, workers, limits, shutdown. Parsing and replying is in the files of the dialects.
 //!
-//! `routes.rs` is the one table of all routes; `front.rs` lets predictions past it; `caller.rs` says who asks, `body.rs` reads what they send; `reply.rs` turns results and errors into each
+//! `routes.rs` is the one table of all routes; `front.rs` lets predictions past it; `caller.rs` says who asks, `body.rs` reads what they send, `sent.rs` sees to what is sent to them; `reply.rs` turns results and errors into each
 //! dialect. A handler parses, calls one verb of the service, replies. Next: `routes.rs`.
 
 mod body;
@@ -12,6 +12,7 @@ mod reference;
 mod reply;
 pub mod routes;
 mod runtime;
+mod sent;
 mod ui;
 
 use std::net::SocketAddr;
@@ -40,8 +41,9 @@ pub(crate) struct State {
     /// A body may pause this long between two pieces.
     idle: Duration,
     secure: bool,
-    /// Memory for bodies that come in pieces.
-    room: Room,
+    /// Memory for bodies that come in pieces, and as much again for long answers.
+    room: Arc<Room>,
+    answers: Arc<Room>,
     /// Whose forwarding headers are believed.
     proxies: Vec<Block>,
     /// Opens the page that makes the first administrator; only while there is no user.
@@ -93,7 +95,8 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
         body: listen.body,
         idle: listen.idle,
         secure: listen.tls.is_some(),
-        room: Room::new(listen.body_memory),
+        room: Room::of_bodies(listen.body_memory),
+        answers: Room::of_answers(listen.body_memory),
         proxies: listen.proxies.clone(),
         setup: setup.clone(),
     });
@@ -110,9 +113,10 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
     let cannot = |error: std::io::Error| {
         Error::new(Kind::Unavailable, format!("cannot listen on {}: {error}; choose another with --listen", listen.address)).because(error)
     };
+    let socket = sent::listener(listen.address, listen.idle).map_err(cannot)?;
     let (server, scheme) = match &listen.tls {
-        None => (server.bind(listen.address).map_err(cannot)?, "http"),
-        Some((certificate, key)) => (server.bind_rustls_0_23(listen.address, tls(certificate, key)?).map_err(cannot)?, "https"),
+        None => (server.listen(socket).map_err(cannot)?, "http"),
+        Some((certificate, key)) => (server.listen_rustls_0_23(socket, tls(certificate, key)?).map_err(cannot)?, "https"),
     };
     let address = server.addrs().first().copied().unwrap_or(listen.address);
     let server = server.run();

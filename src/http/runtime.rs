@@ -5,14 +5,13 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use actix_web::body::BoxBody;
 use actix_web::dev::{self, RequestHead};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::{State, body, caller, reply};
+use super::{State, body, caller, reply, sent};
 use crate::error::{Error, Result};
 use crate::names::{hex_digits, shown};
 use crate::service::invoke::{Answered, Call};
@@ -44,8 +43,9 @@ pub(super) async fn invoke(request: HttpRequest, payload: Payload, state: Data<S
 /// A request for predictions of `endpoint`.
 pub(super) async fn predict(head: &RequestHead, endpoint: &str, payload: &mut dev::Payload, state: &State) -> HttpResponse {
     let started = Instant::now();
-    match answer(head, endpoint, payload, state, started).await {
-        Ok((answered, auth)) => success(answered, auth, started),
+    let answered = answer(head, endpoint, payload, state, started).await;
+    match answered.and_then(|(answered, auth)| success(answered, auth, started, state)) {
+        Ok(response) => response,
         Err(error) => reply::runtime_error(&error, HeaderValue::from_bytes(&request_id()).unwrap_or(HeaderValue::from_static("-"))),
     }
 }
@@ -134,7 +134,7 @@ fn explain(header: Option<&str>, query: &str) -> Result<bool> {
     Ok(asked.unwrap_or_else(in_query))
 }
 
-fn success(answered: Answered, auth: Duration, started: Instant) -> HttpResponse {
+fn success(answered: Answered, auth: Duration, started: Instant, state: &State) -> Result<HttpResponse> {
     // All values in one allocation, cut apart as they are done.
     let mut text = BytesMut::with_capacity(256);
     for version in answered.versions() {
@@ -155,13 +155,13 @@ fn success(answered: Answered, auth: Duration, started: Instant) -> HttpResponse
     let variant = text.split().freeze();
     text.extend_from_slice(&request_id());
     let id = text.freeze();
-    let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(answered.body));
+    let mut response = HttpResponse::with_body(StatusCode::OK, sent::body(answered.body, &state.answers, state.idle)?);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answered.content_type));
     for (name, text) in [(VARIANT, variant), (VERSION, versions), (TIMING, timing), (REQUEST_ID, id)] {
         headers.insert(name, header_value(text));
     }
-    response
+    Ok(response)
 }
 
 /// A header's value of text made here: hexadecimal digits, decimal ones, a variant's name. Looking at every byte again

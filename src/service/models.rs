@@ -28,6 +28,8 @@ pub const BATCH: usize = 4 * CHUNK;
 pub(super) const TRANSACTION: usize = 16 * CHUNK;
 /// The longest page of a list.
 pub const PAGE_MAX: usize = 1000;
+/// The character after `/`: a collection's name and this stand behind all paths in it, and before all others behind those.
+const BEHIND: char = '0';
 
 /// A model as it is listed.
 #[derive(Debug, Clone)]
@@ -136,6 +138,11 @@ impl Upload {
         Ok(self.buffer.len() >= BATCH)
     }
 
+    /// Bytes that it holds.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Writes whole pieces out. Blocks.
     ///
     /// # Errors
@@ -226,7 +233,7 @@ impl Upload {
                 Artifact::read_if(reader, self.total, limits, runtime::may_be_known)
             })?,
         };
-        runtime::prepare(&artifact)
+        runtime::prepare(artifact)
     }
 
     /// Stages a prepared form too large for one transaction; a small one is written with the pointer.
@@ -365,18 +372,32 @@ impl Service {
             context.set("s3:prefix", vec![prefix.split_once('/').map_or(prefix, |(_, rest)| rest).to_owned().into()]);
         })?;
         let count = count.min(PAGE_MAX);
-        let mut listed = self.store.read(&permit, |read| models::list(read, prefix, after, count))?;
-        let next = (listed.len() == count).then(|| listed.last().map(|last| last.path.clone())).flatten();
-        if collection == "*" {
-            // The whole list was asked for; collections that are denied one by one are left out of it.
-            let mut seen: HashMap<String, bool> = HashMap::new();
-            listed.retain(|one| {
+        let mut listed = Vec::new();
+        let (mut from, mut seen) = (after.to_owned(), HashMap::new());
+        loop {
+            let asked = count - listed.len();
+            let page = self.store.read(&permit, |read| models::list(read, prefix, &from, asked))?;
+            let is_last = page.len() < asked;
+            for one in page {
+                // The whole list was asked for: collections that are denied one by one are left out of it, unread. Where the
+                // next page begins must not name what is in them either.
                 let of = one.path.split('/').next().unwrap_or_default();
-                *seen
-                    .entry(of.to_owned())
-                    .or_insert_with(|| self.authorise(caller, "s3:ListBucket", &format!("arn:aws:s3:::{of}"), |_| ()).is_ok())
-            });
+                let shown = collection != "*"
+                    || *seen
+                        .entry(of.to_owned())
+                        .or_insert_with(|| self.authorise(caller, "s3:ListBucket", &format!("arn:aws:s3:::{of}"), |_| ()).is_ok());
+                if shown {
+                    from.clone_from(&one.path);
+                    listed.push(one);
+                } else {
+                    from = format!("{of}{BEHIND}");
+                }
+            }
+            if is_last || listed.len() == count {
+                break;
+            }
         }
+        let next = (listed.len() == count).then(|| listed.last().map(|last| last.path.clone())).flatten();
         let models = listed.into_iter().map(|one| self.shown(one)).collect::<Result<_>>()?;
         Ok(Page { models, next })
     }

@@ -13,7 +13,7 @@ use super::{checked, model_path, page, parse, query, run, text};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
 use crate::service::invoke::blocking;
-use crate::service::models::{BATCH, Published, Shown, Upload};
+use crate::service::models::{Published, Shown, Upload};
 use crate::store::models::Precondition;
 
 #[derive(Debug, Deserialize)]
@@ -103,10 +103,12 @@ pub(in super::super) async fn put(request: HttpRequest, mut payload: Payload, st
 
 /// Streams the body into the upload; no more than a few pieces are in memory.
 async fn receive(mut upload: Upload, payload: &mut Payload, state: &State) -> Result<Published> {
-    let (mut pace, held) = (Pace::new(state.idle), state.room.share(BATCH)?);
+    let (mut pace, mut held) = (Pace::new(state.idle), state.room.share(0)?);
     while let Some(piece) = body::next(payload, state.idle).await? {
         pace.keep(piece.len())?;
-        if upload.push(&piece)? {
+        let full = upload.push(&piece)?;
+        held.reach(upload.buffered())?;
+        if full {
             upload = blocking(move || upload.flush().map(|()| upload)).await?;
         }
     }

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::names::ModelPath;
 use crate::runtime::TAKEN;
 use crate::service::invoke::blocking;
-use crate::service::models::{BATCH, Page, Published, Shown};
+use crate::service::models::{Page, Published, Shown};
 use crate::store::models::Precondition;
 
 const PAGE: usize = 100;
@@ -175,12 +175,14 @@ async fn receive(visitor: &Visitor, parts: &mut Multipart, state: &Data<State>) 
                     return Err(Error::new(Kind::Denied, "the form is out of date; open the page again and send it from there"));
                 }
                 let path = path.take().ok_or_else(|| Error::invalid("the model path is missing"))?;
-                let (mut pace, held) = (Pace::new(state.idle), state.room.share(BATCH)?);
+                let (mut pace, mut held) = (Pace::new(state.idle), state.room.share(0)?);
                 let mut upload = state.service.upload(&visitor.caller, path, Precondition::None)?;
                 while let Some(piece) = next(&mut field, state.idle).await? {
                     let piece = piece.map_err(|_| broken())?;
                     pace.keep(piece.len())?;
-                    if upload.push(&piece)? {
+                    let full = upload.push(&piece)?;
+                    held.reach(upload.buffered())?;
+                    if full {
                         upload = blocking(move || upload.flush().map(|()| upload)).await?;
                     }
                 }
