@@ -85,6 +85,11 @@ impl Caller {
         self.narrowed.as_ref().unwrap_or(&self.principal.grants)
     }
 
+    /// Whether its key has a policy of its own, so that it may less than its user.
+    pub fn is_narrowed(&self) -> bool {
+        self.narrowed.is_some()
+    }
+
     /// What it showed.
     pub fn credential(&self) -> &Credential {
         &self.credential

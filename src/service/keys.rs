@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{PageOf, Service};
 use crate::authn::directory::Key;
-use crate::authn::{Caller, Credential, new_api_key, new_aws_key_id};
+use crate::authn::{Caller, new_api_key, new_aws_key_id};
 use crate::error::{Error, Kind, Result};
 use crate::names::{Name, Noun, shown};
 use crate::policy::{Kind as PolicyKind, Permit, Policy};
@@ -83,7 +83,7 @@ impl Service {
         let user = self.canonical(Noun::User, user)?;
         let arn = Noun::User.arn(user.as_str());
         let permit = self.authorise(caller, "iam:CreateAccessKey", &arn, |_| ())?;
-        if matches!(caller.credential(), Credential::Key(_)) && !caller.grants().narrowing.is_empty() {
+        if caller.is_narrowed() {
             return Err(Error::new(
                 Kind::Denied,
                 "a key with a policy of its own cannot make keys, which would not have it; sign in instead",

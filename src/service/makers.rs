@@ -9,9 +9,10 @@
 use super::Service;
 use super::endpoints::{Endpoint, Source};
 use crate::authn::Caller;
+use crate::authn::directory::Principal;
 use crate::error::{Error, Kind, Result};
 use crate::names::{EndpointName, ModelPath, Noun, Prefix};
-use crate::policy::{Context, Request};
+use crate::policy::{Context, Denial, Permit, Request};
 use crate::store::{Read, endpoints as kept, models, now};
 
 const READ: &str = "s3:GetObject";
@@ -35,12 +36,8 @@ impl Service {
                 "endpoint {name} may read no model any more, since who made it is gone; create it again with the same configuration as a user who may read its models"
             )));
         };
-        let mut context = Context::new();
-        context.principal(Some(&maker.name), &maker.unique_id, &maker.arn, &maker.tags);
-        context.moment(now(), None);
         let arn = path.arn();
-        let request = Request { principal: &maker.arn, action: READ, resource: &arn, context: &context };
-        match maker.grants.authorise(&request) {
+        match reads(maker, &arn) {
             Ok(_permit) => Ok(epoch),
             Err(denial) => {
                 // Who made it, and by what they are denied, is for the log alone.
@@ -53,24 +50,44 @@ impl Service {
     }
 
     /// Whether `caller` may read all that `endpoint` would serve as it is now: each fixed model, each prefix as a whole, and
-    /// every model there is under it. A policy of the caller's key is asked here and not again.
+    /// every model there is under it; both as the caller who asks and as the maker who is asked about later.
     pub(super) fn may_make(&self, caller: &Caller, endpoint: &Endpoint) -> Result<()> {
+        if caller.is_narrowed() {
+            return Err(Error::new(
+                Kind::Denied,
+                "a key with a policy of its own cannot make endpoints, which read by the rights of its user; sign in, or use a key without one",
+            ));
+        }
         for source in endpoint.sources() {
             match source {
-                Source::Fixed(path) => drop(self.authorise(caller, READ, &path.arn(), |_| ())?),
+                Source::Fixed(path) => self.may_read(caller, &path.arn())?,
                 Source::Multi { prefix, .. } => {
                     let whole = format!("arn:aws:s3:::{prefix}*");
-                    let _named = self.authorise(caller, READ, &whole, |_| ())?;
+                    self.may_read(caller, &whole)?;
                     // `*` is matched by a pattern of one character too.
                     let whatever = format!("arn:aws:s3:::{prefix}{}", WHATEVER.repeat(LONGER_THAN_PATHS));
-                    let covered = self.authorise(caller, READ, &whatever, |_| ());
-                    let _covered = covered.map_err(|_| {
+                    self.may_read(caller, &whatever).map_err(|_| {
                         let message = format!("an endpoint serves whatever is put under `{prefix}`; it takes {READ} on all of {whole}");
                         Error::new(Kind::Denied, message)
                     })?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Whether `caller` may read `arn`, and as a maker may later.
+    fn may_read(&self, caller: &Caller, arn: &str) -> Result<()> {
+        let _now = self.authorise(caller, READ, arn, |_| ())?;
+        let later = reads(caller.principal(), arn);
+        let _later = later.map_err(|_| {
+            Error::new(
+                Kind::Denied,
+                format!(
+                    "an endpoint reads its models without an address, a transport or a user agent, and a condition on one of these denies it {READ} on {arn}; allow that without the condition"
+                ),
+            )
+        })?;
         Ok(())
     }
 
@@ -81,7 +98,7 @@ impl Service {
             let page = models::paths(read, prefix.as_str(), &after, 1000)?;
             let Some(last) = page.last() else { return Ok(()) };
             for path in &page {
-                let _readable = self.authorise(caller, READ, &format!("arn:aws:s3:::{path}"), |_| ())?;
+                self.may_read(caller, &format!("arn:aws:s3:::{path}"))?;
             }
             after.clone_from(last);
         }
@@ -101,4 +118,12 @@ impl Service {
             noun.word()
         )))
     }
+}
+
+/// What the policies of an endpoint's maker say of a model, whoever calls the endpoint from wherever.
+fn reads(maker: &Principal, arn: &str) -> std::result::Result<Permit, Box<Denial>> {
+    let mut context = Context::new();
+    context.principal(Some(&maker.name), &maker.unique_id, &maker.arn, &maker.tags);
+    context.moment(now(), None);
+    maker.grants.authorise(&Request { principal: &maker.arn, action: READ, resource: arn, context: &context })
 }
