@@ -135,7 +135,9 @@ fn listed<'a, T>(all: &'a [T], line: impl Fn(&'a T) -> String) -> impl Iterator<
 fn check(file: &Path, as_json: bool) -> Result<()> {
     let open = File::open(file).map_err(|error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error))?;
     let started = Instant::now();
-    let prepared = runtime::prepare(&Artifact::read(BufReader::new(open), Limits::default())?)?;
+    let length = open.metadata().map_or(0, |about| about.len());
+    let artifact = Artifact::read_if(BufReader::new(open), length, Limits::default(), |_| true)?;
+    let prepared = runtime::prepare(artifact)?;
     let prepare = started.elapsed();
     let length = prepared.bytes.len() as u64;
     let started = Instant::now();

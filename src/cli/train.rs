@@ -131,7 +131,7 @@ impl Files {
 
     /// Writes the artifact after the reader that will serve it took it, and tells what it is.
     fn write(&self, table: &Table, artifact: &[u8], more: Value, as_json: bool) -> Result<()> {
-        let summary = runtime::prepare(&Artifact::read(artifact, Limits::default())?)?.summary;
+        let summary = runtime::prepare(Artifact::read(artifact, Limits::default())?)?.summary;
         let unwritable =
             |error: std::io::Error| Error::invalid(format!("cannot write `{}`: {error}", self.output.display())).because(error);
         std::fs::write(&self.output, artifact).map_err(unwritable)?;

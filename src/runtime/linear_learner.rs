@@ -62,8 +62,8 @@ pub(super) fn is_foreign(bytes: &[u8]) -> bool {
     !bytes.windows(SYMBOL.len()).any(|name| name == SYMBOL.as_bytes())
 }
 
-fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let members = stored_zip(bytes, Limits::default())?;
+fn prepare(bytes: bytes::Bytes) -> Result<Prepared> {
+    let members = stored_zip(&bytes, Limits::default())?;
     let member = |suffix: &str| {
         let found = members.iter().find(|(name, _)| name == suffix).map(|(_, bytes)| *bytes);
         found.ok_or_else(|| Error::invalid(format!("the ZIP has no member `{suffix}`; a linear learner's `model_algo-1` does")))
@@ -452,7 +452,7 @@ mod tests {
     }
 
     fn answer(bytes: &[u8]) -> Output {
-        let prepared = prepare(bytes).unwrap();
+        let prepared = prepare(bytes.to_vec().into()).unwrap();
         let model = load(&mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
         assert_eq!(model.weight(), prepared.summary.weight);
         model.predict(&[Tensor::new(2, vec![1.0f32, 10.0]).unwrap().into()]).unwrap()
@@ -482,11 +482,11 @@ mod tests {
             (dot("dot", "broadcast_add", "Custom"), "Custom"),
             (format!("{},{}", variables(), node("Activation", "o", &[0])), "Activation"),
         ] {
-            let refused = prepare(&artifact(&nodes, "regressor", [2, 1], &[1.0, 2.0], &[0.0])).unwrap_err();
+            let refused = prepare(artifact(&nodes, "regressor", [2, 1], &[1.0, 2.0], &[0.0]).into()).unwrap_err();
             assert!(refused.message().contains(&format!("operator `{name}`")), "{refused}");
         }
         let alone = format!("{},{},{}", variables(), node("FullyConnected", "f", &[0, 1]), node("LinearRegressionOutput", "o", &[3]));
-        let refused = prepare(&artifact(&alone, "regressor", [1, 2], &[1.0, 2.0], &[0.0])).unwrap_err();
+        let refused = prepare(artifact(&alone, "regressor", [1, 2], &[1.0, 2.0], &[0.0]).into()).unwrap_err();
         assert!(refused.message().contains("lacks input 2"), "{refused}");
     }
 }

@@ -21,6 +21,7 @@ mod xgboost;
 use std::io::Read;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
@@ -57,6 +58,15 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Kind::Model`] when it cannot answer.
     fn predict(&self, input: &[Block]) -> Result<Output>;
+    /// As [`Model::predict`], but `None` once it takes longer than about `nanos`. A model for which [`Model::cost`] holds
+    /// whatever the rows are need not look at the time.
+    ///
+    /// # Errors
+    /// As [`Model::predict`].
+    fn predict_within(&self, input: &[Block], nanos: u64) -> Result<Option<Output>> {
+        let _ = nanos;
+        self.predict(input).map(Some)
+    }
     /// The numbers before the last transform: margins, linear scores.
     ///
     /// # Errors
@@ -241,7 +251,8 @@ struct Format {
     name: &'static str,
     /// Whether the bytes begin like this format.
     recognises: fn(&[u8]) -> bool,
-    prepare: fn(&[u8]) -> Result<Prepared>,
+    /// Takes the file, so that it goes as soon as it is read.
+    prepare: fn(Bytes) -> Result<Prepared>,
     load: fn(&mut dyn Read, u64) -> Result<Box<dyn Model>>,
 }
 
@@ -256,7 +267,7 @@ pub fn may_be_known(head: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Kind::Validation`] naming the member and the reason.
-pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
+pub fn prepare(artifact: Artifact) -> Result<Prepared> {
     let known: Vec<(&Member, &Format)> = artifact
         .members()
         .iter()
@@ -267,11 +278,15 @@ pub fn prepare(artifact: &Artifact) -> Result<Prepared> {
     let own: Vec<_> = known.iter().copied().filter(|(member, format)| !is_foreign(&member.bytes, format)).collect();
     let known = if own.is_empty() { known } else { own };
     match known.as_slice() {
-        [(member, format)] => (format.prepare)(&member.bytes).map_err(|error| match member.name.as_str() {
-            "" => error,
-            name => error.within(format_args!("member `{}`", shown(name))),
-        }),
-        [] => Err(unknown(artifact)),
+        [(member, format)] => {
+            let (Member { name, bytes }, format) = ((*member).clone(), *format);
+            drop(artifact);
+            (format.prepare)(bytes).map_err(|error| match name.as_str() {
+                "" => error,
+                name => error.within(format_args!("member `{}`", shown(name))),
+            })
+        }
+        [] => Err(unknown(&artifact)),
         several if several.iter().all(|(_, format)| format.name == xgboost::FORMAT.name) => {
             let files: Vec<&Member> = several.iter().map(|(member, _)| *member).collect();
             xgboost::average::prepare(&files)

@@ -52,6 +52,15 @@ impl<'a> Step<'a> {
 /// [`Kind::Model`] naming stage and model when one cannot answer or does not take what the one before it gives,
 /// [`Kind::TooLarge`] when the answer would not fit, [`Kind::Validation`] when what is selected or explained is not there.
 pub fn run(steps: &[Step<'_>], input: Blocks, explain: bool) -> Result<Output> {
+    run_within(steps, input, explain, None)?
+        .ok_or_else(|| Error::new(Kind::Internal, "a model gave up that was given all the time it needs"))
+}
+
+/// As [`run`], but `None` once a model takes longer than `nanos`, if that is said.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(steps: &[Step<'_>], input: Blocks, explain: bool, nanos: Option<u64>) -> Result<Option<Output>> {
     let last_model = steps.iter().rposition(|step| matches!(step, Step::Model { .. }));
     let (mut input, mut output) = (input, None::<Output>);
     for (index, step) in steps.iter().enumerate() {
@@ -61,7 +70,11 @@ pub fn run(steps: &[Step<'_>], input: Blocks, explain: bool) -> Result<Output> {
                     input = fit(before.scores, model.schema()).map_err(|error| error.within(step.named(index)))?;
                 }
                 let explained = explain && last_model == Some(index);
-                answer(*model, &input, explained).and_then(|output| pick(output, selected, index + 1 == steps.len()))
+                match answer(*model, &input, explained, nanos) {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(output)) => pick(output, selected, index + 1 == steps.len()),
+                    Err(error) => Err(error),
+                }
             }
             Step::Postprocess(postprocess) => match output.take() {
                 Some(output) => postprocess.apply(output),
@@ -70,7 +83,7 @@ pub fn run(steps: &[Step<'_>], input: Blocks, explain: bool) -> Result<Output> {
         };
         output = Some(done.and_then(checked).map_err(|error| error.within(step.named(index)))?);
     }
-    output.ok_or_else(|| Error::new(Kind::Internal, "a pipeline has no stage"))
+    output.map(Some).ok_or_else(|| Error::new(Kind::Internal, "a pipeline has no stage"))
 }
 
 /// An answer whose texts fit into one.
@@ -91,14 +104,18 @@ fn finite(block: &Block) -> Result<()> {
 }
 
 /// One model's answer, checked.
-fn answer(model: &dyn Model, input: &[Block], explain: bool) -> Result<Output> {
+fn answer(model: &dyn Model, input: &[Block], explain: bool, nanos: Option<u64>) -> Result<Option<Output>> {
     let schema = model.schema();
     let rows = input.first().map_or(0, Block::rows);
     let spread = if explain { schema.spread.saturating_mul(schema.features.saturating_add(1)) } else { schema.spread };
     if rows.checked_mul(spread).is_none_or(|cells| cells > CELLS_MAX) {
         return Err(Error::new(Kind::TooLarge, format!("{rows} rows of {spread} values are too many for one answer; send fewer rows")));
     }
-    let mut output = model.predict(input)?;
+    let output = match nanos {
+        None => Some(model.predict(input)?),
+        Some(nanos) => model.predict_within(input, nanos)?,
+    };
+    let Some(mut output) = output else { return Ok(None) };
     finite(&output.scores)?;
     if explain {
         let block = model.explain(input)?;
@@ -107,7 +124,7 @@ fn answer(model: &dyn Model, input: &[Block], explain: bool) -> Result<Output> {
         let inner = if block.columns() > width { width } else { 0 };
         output.extras.push(Extra { name: "contributions".into(), block, list: true, inner });
     }
-    Ok(output)
+    Ok(Some(output))
 }
 
 /// What a stage's setting picks of its answer: the last stage shows all of it, one before hands on the one thing picked.

@@ -182,7 +182,7 @@ impl Service {
             Artifact::read_if(reader, length, self.options.archive, runtime::may_be_known)
         })?;
         // It was taken once, so it is no fault of whoever asks now.
-        runtime::prepare(&artifact).map_err(|error| match error.kind() {
+        runtime::prepare(artifact).map_err(|error| match error.kind() {
             Kind::Validation => error.as_kind(Kind::Model).within("this release cannot serve the model any more"),
             _ => error,
         })

@@ -32,6 +32,8 @@ use crate::tensor::Block;
 
 /// Work estimated above this leaves the thread that takes requests.
 const LONG_NANOS: u64 = 200_000;
+/// What was judged shorter may take so many times as long before it leaves all the same.
+const GIVE_UP: u64 = 4;
 /// An explained answer takes about so many times as long.
 const EXPLAINED: u64 = 50;
 /// How often a path that is being replaced is looked up for one request.
@@ -236,25 +238,22 @@ impl Service {
     async fn work(&self, ready: &Stages<Ready>, stages: &Arc<[Stage]>, slot: Arc<Slot>, call: Call<'_>, accept: Accept) -> Result<Vec<u8>> {
         let wanted = Wanted { accept, explain: call.explain, verbose: Accept::verbose(call.accept) };
         let (explained, depth) = (if call.explain { EXPLAINED } else { 1 }, self.options.json_depth);
-        if estimate(ready, call.content_type, call.body).saturating_mul(explained) > LONG_NANOS {
-            let (ready, stages, body) = (ready.clone(), stages.clone(), call.body.clone());
-            let content_type = call.content_type.map(str::to_owned);
-            let long = move || {
-                let _slot = slot;
-                let input = read(&ready, content_type.as_deref(), &body, depth)?;
-                predict(&ready, &stages, input, wanted)
-            };
-            return self.long(long).await;
+        if estimate(ready, call.content_type, call.body).saturating_mul(explained) <= LONG_NANOS {
+            let input = read(ready, call.content_type, call.body, depth)?;
+            // Rows may be written shorter than was guessed; now they are counted. What a model takes for them may hang on
+            // their values too, so it gives up in time.
+            if models_cost(ready, input.first().map_or(0, Block::rows)).saturating_mul(explained) <= LONG_NANOS
+                && let Some(answer) = predict(ready, stages, input, wanted, Some(GIVE_UP * LONG_NANOS))?
+            {
+                return Ok(answer);
+            }
         }
-        let input = read(ready, call.content_type, call.body, depth)?;
-        // Rows may be written shorter than was guessed; now they are counted.
-        if models_cost(ready, input.first().map_or(0, Block::rows)).saturating_mul(explained) <= LONG_NANOS {
-            return predict(ready, stages, input, wanted);
-        }
-        let (ready, stages) = (ready.clone(), stages.clone());
+        let (ready, stages, body) = (ready.clone(), stages.clone(), call.body.clone());
+        let content_type = call.content_type.map(str::to_owned);
         let long = move || {
             let _slot = slot;
-            predict(&ready, &stages, input, wanted)
+            let input = read(&ready, content_type.as_deref(), &body, depth)?;
+            predict(&ready, &stages, input, wanted, None)?.ok_or_else(|| Error::new(Kind::Internal, "long work gave up"))
         };
         self.long(long).await
     }
@@ -476,7 +475,8 @@ fn read(ready: &[Ready], content_type: Option<&str>, body: &[u8], depth: usize) 
     decode(content_type, body, &Expect { depth, ..first.schema().expect(pipeline::CELLS_MAX) })
 }
 
-fn predict(ready: &[Ready], stages: &[Stage], input: Blocks, wanted: Wanted) -> Result<Vec<u8>> {
+/// The encoded answer; `None` when a model took longer than `nanos`, if that is said.
+fn predict(ready: &[Ready], stages: &[Stage], input: Blocks, wanted: Wanted, nanos: Option<u64>) -> Result<Option<Vec<u8>>> {
     let mut models = ready.iter();
     let mut steps: Stages<Step<'_>> = Stages::new();
     for stage in stages {
@@ -488,8 +488,8 @@ fn predict(ready: &[Ready], stages: &[Stage], input: Blocks, wanted: Wanted) -> 
             }
         }
     }
-    let output = pipeline::run(&steps, input, wanted.explain)?;
-    Ok(wanted.accept.encode(&if wanted.verbose { output.verbose() } else { output.answer() }))
+    let output = pipeline::run_within(&steps, input, wanted.explain, nanos)?;
+    Ok(output.map(|output| wanted.accept.encode(&if wanted.verbose { output.verbose() } else { output.answer() })))
 }
 
 /// Runs `work` on the blocking pool.

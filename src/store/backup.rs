@@ -272,7 +272,7 @@ fn check_prepared(read: &Read<'_>, artifact: BlobId, prepared: BlobId) -> Result
     let limits = Limits { unpacked: u64::MAX, entries: usize::MAX, name: usize::MAX };
     let source = BlobReader::open(read, artifact)?;
     let length = source.length();
-    let made = crate::runtime::prepare(&Artifact::read_if(source, length, limits, crate::runtime::may_be_known)?)?;
+    let made = crate::runtime::prepare(Artifact::read_if(source, length, limits, crate::runtime::may_be_known)?)?;
     let mut kept = Vec::new();
     BlobReader::open(read, prepared)?.read_to_end(&mut kept).map_err(Error::internal)?;
     let format = |bytes: &[u8]| bytes.get(..8).map(<[u8]>::to_vec);

@@ -25,7 +25,7 @@ const HOUSES: usize = 400;
 /// # Errors
 /// Never, for the file that is built in.
 pub(super) fn preprocessor() -> Result<Box<dyn Model>> {
-    let prepared = runtime::prepare(&Artifact::read(PREPROCESS, Limits::default())?)?;
+    let prepared = runtime::prepare(Artifact::read(PREPROCESS, Limits::default())?)?;
     let length = prepared.bytes.len() as u64;
     runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), length)
 }

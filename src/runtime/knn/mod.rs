@@ -22,6 +22,7 @@ mod scan;
 use std::cmp::Ordering;
 use std::io::Read;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::scan::Points;
@@ -108,8 +109,8 @@ fn recognises(bytes: &[u8]) -> bool {
     names_format(bytes, MARK)
 }
 
-fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let file = File::of(bytes, MARK, VERSION)?;
+fn prepare(bytes: Bytes) -> Result<Prepared> {
+    let file = File::of(&bytes, MARK, VERSION)?;
     file.only(&["points", "labels"])?;
     let predictor = named("predictor_type", file.text("predictor_type")?, &Predictor::WORDS)?;
     let metric = named("metric", file.text("metric")?, &Metric::WORDS)?;

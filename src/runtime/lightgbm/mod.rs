@@ -9,6 +9,7 @@ mod objective;
 
 use std::io::Read;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::document::{Document, RawTree};
@@ -53,8 +54,8 @@ fn recognises(bytes: &[u8]) -> bool {
     (start.starts_with(b"tree\n") || start.starts_with(b"tree\r\n")) && (has(b"\nnum_class=") || has(b"\nversion="))
 }
 
-fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let (file, mut document) = Document::open(bytes)?;
+fn prepare(bytes: Bytes) -> Result<Prepared> {
+    let (file, mut document) = Document::open(&bytes)?;
     let (features, groups) = (file.features, file.groups);
     if groups == 0 || groups > OUTPUTS_MAX {
         return Err(Error::invalid(format!("the model has {groups} outputs; 1 to {OUTPUTS_MAX} can be served")));

@@ -166,7 +166,7 @@ impl Writer<'_> {
         let mut scope = Scope {
             given: HashMap::new(),
             prefix: format!("rookery.call{}.", self.calls),
-            attributes: node.attribute.iter().chain(&function.attribute_proto).collect(),
+            attributes: node.attribute.iter().chain(&function.attribute_proto).map(|attribute| &**attribute).collect(),
             opsets: &function.opset_import,
             caller: shown(if node.name.is_empty() { &node.op_type } else { &node.name }),
         };
@@ -219,13 +219,13 @@ impl Scope<'_> {
             }
             if attribute.ref_attr_name.is_empty() {
                 let body = attribute.g.as_deref().map(|body| self.body(body));
-                node.attribute.push(proto::Attribute { g: body.map(Box::new), ..attribute.clone() });
+                node.attribute.push(proto::Attribute { g: body.map(Box::new), ..(**attribute).clone() }.into());
             } else if let Some(given) = self.attributes.iter().find(|given| given.name == attribute.ref_attr_name) {
-                node.attribute.push(proto::Attribute { name: attribute.name.clone(), ..(*given).clone() });
+                node.attribute.push(proto::Attribute { name: attribute.name.clone(), ..(*given).clone() }.into());
             }
         }
         if let Some(set) = self.opsets.iter().find(|set| domain(&set.domain) == domain(&inner.domain)) {
-            node.attribute.push(proto::Attribute { name: OPSET.to_owned(), i: set.version, ..proto::Attribute::default() });
+            node.attribute.push(proto::Attribute { name: OPSET.to_owned(), i: set.version, ..proto::Attribute::default() }.into());
         }
         node
     }

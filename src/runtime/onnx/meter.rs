@@ -11,9 +11,12 @@ use super::value::{Data, RANK_MAX, Value, View, fault};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::pipeline::CELLS_MAX;
 
-/// The most steps one request may take, at worst about a minute, and those of a graph's trial row.
+/// The most steps one request may take, at worst about a minute, and those of a graph's trial rows, for which all other
+/// uploads wait.
 const WORK_MAX: u64 = 1 << 36;
-const TRIAL_MAX: u64 = 1 << 33;
+const TRIAL_MAX: u64 = 1 << 32;
+/// About how many steps a nanosecond has room for.
+pub(crate) const STEPS_PER_NANO: u64 = 2;
 /// The most values that arrays on the way hold together.
 const LIVE_MAX: usize = 2 * CELLS_MAX;
 /// The most bytes that texts on the way hold together, as much as the values may take.
@@ -28,7 +31,7 @@ const FOLDS_MAX: usize = 1 << 23;
 const FOLD_WORK: u64 = 1 << 28;
 
 /// What a run has taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Meter {
     /// Whether it is the trial run of a graph, where a category that is not known is no fault.
     pub(crate) trial: bool,
@@ -39,6 +42,23 @@ pub(crate) struct Meter {
     text: Cell<usize>,
     asked: Cell<usize>,
     work: Cell<u64>,
+    /// The most of them.
+    most: u64,
+}
+
+impl Default for Meter {
+    /// For a request that may take its time.
+    fn default() -> Self {
+        Self {
+            trial: false,
+            peak: Cell::default(),
+            live: Cell::default(),
+            text: Cell::default(),
+            asked: Cell::default(),
+            work: Cell::default(),
+            most: WORK_MAX,
+        }
+    }
 }
 
 /// Where a meter stood before a step, or before a graph ran inside another.
@@ -50,9 +70,19 @@ pub(crate) struct Mark {
 }
 
 impl Meter {
-    /// For a graph's trial rows.
-    pub(crate) fn trial() -> Self {
-        Self { trial: true, ..Self::default() }
+    /// For one of a graph's trial rows, after others that took `spent` steps.
+    pub(crate) fn trial(spent: u64) -> Self {
+        Self { trial: true, most: TRIAL_MAX.saturating_sub(spent), ..Self::default() }
+    }
+
+    /// For a request that is to be short: about `nanos` long at most.
+    pub(crate) fn short(nanos: u64) -> Self {
+        Self { most: nanos.saturating_mul(STEPS_PER_NANO).min(WORK_MAX), ..Self::default() }
+    }
+
+    /// Whether it was asked for more steps than it allows.
+    pub(crate) fn ran_out(&self) -> bool {
+        self.work.get() > self.most
     }
 
     /// The number of values in `shape`.
@@ -82,9 +112,8 @@ impl Meter {
     /// # Errors
     /// [`Kind::TooLarge`] when a request may not take as many.
     pub(crate) fn work(&self, steps: u64) -> Result<()> {
-        let work = self.work.get().saturating_add(steps);
-        self.work.set(work);
-        if work > if self.trial { TRIAL_MAX } else { WORK_MAX } { Err(too_much()) } else { Ok(()) }
+        self.work.set(self.work.get().saturating_add(steps));
+        if self.ran_out() { Err(too_much()) } else { Ok(()) }
     }
 
     /// Asks for `count` texts of `bytes` bytes together.

@@ -21,12 +21,13 @@ use std::cell::RefCell;
 use std::io::Read;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::graph::{Opsets, Plan, Planner, Slot};
-use self::meter::Meter;
+use self::meter::{Meter, STEPS_PER_NANO};
 pub(super) use self::proto::may_begin;
 use self::value::{Data, Shape, Value, View, fault};
 use super::pipeline::CELLS_MAX;
@@ -183,17 +184,18 @@ fn slim(graph: &mut proto::Graph, ensembles: &[(String, Vec<i64>)]) {
         let found = left.iter().position(|entry| entry.is_some_and(|(name, _)| *name == place));
         let Some((at, (_, marks))) = found.and_then(|at| Some((at, left.get_mut(at)?.take()?))) else { continue };
         node.attribute.retain(|attribute| !ml::is_of_trees(&attribute.name));
-        node.attribute.push(proto::Attribute {
+        let flat = proto::Attribute {
             name: ops::FLAT.to_owned(),
             i: i64::try_from(at).unwrap_or(i64::MAX),
             ints: marks.clone(),
             ..proto::Attribute::default()
-        });
+        };
+        node.attribute.push(flat.into());
     }
 }
 
-fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let mut model = proto::read(bytes::Bytes::copy_from_slice(bytes))?;
+fn prepare(bytes: Bytes) -> Result<Prepared> {
+    let mut model = proto::read(bytes)?;
     functions::write_out(&mut model)?;
     // Names are how flat trees find their node again; without one a node gets its place.
     if let Some(graph) = &mut model.graph {
@@ -292,8 +294,8 @@ fn nothing(kind: ValueKind, count: usize) -> Data {
 
 /// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
 fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
-    let run = |rows: usize| {
-        let meter = Meter::trial();
+    let run = |rows: usize, spent: u64| {
+        let meter = Meter::trial(spent);
         let data: Vec<Data> = parts
             .iter()
             .zip(inputs)
@@ -305,7 +307,7 @@ fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, si
         let slots = data.iter().zip(inputs).map(|(data, input)| Slot::Lent(input.shape(rows), data.view()));
         plan.run(slots, &meter).map(|values| (values, meter))
     };
-    let (one, first) = run(1).map_err(|error| error.within("a trial row could not be answered").as_kind(Kind::Validation))?;
+    let (one, first) = run(1, 0).map_err(|error| error.within("a trial row could not be answered").as_kind(Kind::Validation))?;
     let mut columns = Vec::with_capacity(one.len());
     for (value, info) in one.iter().zip(&graph.output) {
         let count = value.data.len();
@@ -319,7 +321,7 @@ fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, si
         }
         columns.push(count);
     }
-    let second = if single { None } else { run(2).ok() };
+    let second = if single { None } else { run(2, first.steps()).ok() };
     let second = second.filter(|(two, _)| {
         two.iter().zip(&columns).all(|(value, &columns)| value.shape.first() == Some(&2) && value.data.len() == 2 * columns)
     });
@@ -333,8 +335,8 @@ fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, si
         together: second.is_some(),
         spread: spread.max(total).max(1),
         columns,
-        fixed: 500 + 100 * plan.steps() as u64 + work(&first).saturating_sub(each) / 2,
-        each: each.div_ceil(2).max(1),
+        fixed: 500 + 100 * plan.steps() as u64 + work(&first).saturating_sub(each) / STEPS_PER_NANO,
+        each: each.div_ceil(STEPS_PER_NANO).max(1),
         ensembles: Vec::new(),
         kinds: one.iter().map(|value| value.data.kind()).collect(),
     })
@@ -476,25 +478,20 @@ fn append(all: &mut Data, more: Data) -> Result<()> {
     Ok(())
 }
 
-impl Model for Onnx {
-    fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
-    fn predict(&self, input: &[Block]) -> Result<Output> {
+impl Onnx {
+    fn answer(&self, input: &[Block], meter: &Meter) -> Result<Output> {
         let rows = input.first().map_or(0, Block::rows);
         let fits = input.len() == self.inputs.len()
             && input.iter().zip(&self.schema.parts).all(|(block, part)| block.rows() == rows && block.columns() == part.columns);
         if !fits || rows == 0 {
             return Err(Error::new(Kind::Internal, "a graph was handed blocks of another shape"));
         }
-        let meter = Meter::default();
         let values: SmallVec<[Data; 2]> = if self.head.together {
-            self.values(input, 0, rows, &meter)?.into_iter().map(|value| value.data).collect()
+            self.values(input, 0, rows, meter)?.into_iter().map(|value| value.data).collect()
         } else {
-            let mut all: SmallVec<[Data; 2]> = self.values(input, 0, 1, &meter)?.into_iter().map(|value| value.data).collect();
+            let mut all: SmallVec<[Data; 2]> = self.values(input, 0, 1, meter)?.into_iter().map(|value| value.data).collect();
             for row in 1..rows {
-                for (all, more) in all.iter_mut().zip(self.values(input, row, 1, &meter)?) {
+                for (all, more) in all.iter_mut().zip(self.values(input, row, 1, meter)?) {
                     meter.hold(more.data.len())?;
                     append(all, more.data)?;
                 }
@@ -520,6 +517,24 @@ impl Model for Onnx {
         let probabilities = labels.is_some() && scores.to(ValueKind::F32).is_some_and(|scores| scores.f32s().is_some_and(are_shares));
         let classes = self.classes.clone().filter(|_| labels.is_some()).map(Classes::Listed);
         Ok(Output { labels, classes, probabilities, extras, ..Output::scores(scores, list) })
+    }
+}
+
+impl Model for Onnx {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn predict(&self, input: &[Block]) -> Result<Output> {
+        self.answer(input, &Meter::default())
+    }
+
+    fn predict_within(&self, input: &[Block], nanos: u64) -> Result<Option<Output>> {
+        let meter = Meter::short(nanos);
+        match self.answer(input, &meter) {
+            Err(_) if meter.ran_out() => Ok(None),
+            answered => answered.map(Some),
+        }
     }
 
     fn weight(&self) -> usize {

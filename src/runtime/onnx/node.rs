@@ -31,7 +31,7 @@ pub(crate) struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub(crate) fn attribute(&self, name: &str) -> Option<&'a proto::Attribute> {
-        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+        self.proto.attribute.iter().map(|attribute| &**attribute).find(|attribute| attribute.name == name)
     }
 
     pub(crate) fn int(&self, name: &str, default: i64) -> i64 {

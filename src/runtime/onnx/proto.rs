@@ -4,10 +4,13 @@
 //! fields share the file's buffer, so weights are not copied until they become arrays. A message of a few bytes can
 //! stand for hundreds in memory, so [`read`] weighs the file before it decodes it. Next: `node.rs`.
 
-use bytes::Bytes;
-use prost::Message;
+use std::ops::{Deref, DerefMut};
 
-use crate::error::{Error, Result};
+use bytes::{Buf, BufMut, Bytes};
+use prost::encoding::{DecodeContext, WireType};
+use prost::{DecodeError, Message};
+
+use crate::error::Error;
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Model {
@@ -42,7 +45,7 @@ pub(crate) struct Function {
     pub(crate) domain: String,
     /// Attributes that a call may leave out.
     #[prost(message, repeated, tag = "11")]
-    pub(crate) attribute_proto: Vec<Attribute>,
+    pub(crate) attribute_proto: Vec<Listed>,
     #[prost(string, tag = "13")]
     pub(crate) overload: String,
 }
@@ -81,7 +84,7 @@ pub(crate) struct Node {
     #[prost(string, tag = "4")]
     pub(crate) op_type: String,
     #[prost(message, repeated, tag = "5")]
-    pub(crate) attribute: Vec<Attribute>,
+    pub(crate) attribute: Vec<Listed>,
     #[prost(string, tag = "7")]
     pub(crate) domain: String,
     #[prost(string, tag = "8")]
@@ -111,6 +114,85 @@ pub(crate) struct Attribute {
     /// Within a function: the caller's attribute that this one is.
     #[prost(string, tag = "21")]
     pub(crate) ref_attr_name: String,
+}
+
+/// An attribute whose lists are given their room when they begin: a tree ensemble's are most of its file, and growing
+/// them piece by piece would hold them twice.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Listed(Attribute);
+
+impl From<Attribute> for Listed {
+    fn from(attribute: Attribute) -> Self {
+        Self(attribute)
+    }
+}
+
+impl Deref for Listed {
+    type Target = Attribute;
+
+    fn deref(&self) -> &Attribute {
+        &self.0
+    }
+}
+
+impl DerefMut for Listed {
+    fn deref_mut(&mut self) -> &mut Attribute {
+        &mut self.0
+    }
+}
+
+/// How tree ensembles say how a node decides; each node says it again.
+const MODES: [&[u8]; 8] =
+    [b"BRANCH_LEQ", b"BRANCH_LT", b"BRANCH_GTE", b"BRANCH_GT", b"BRANCH_EQ", b"BRANCH_NEQ", b"BRANCH_MEMBER", b"LEAF"];
+
+impl Message for Listed {
+    fn merge_field(&mut self, tag: u32, wire: WireType, buf: &mut impl Buf, ctx: DecodeContext) -> Result<(), DecodeError> {
+        let Attribute { floats, ints, strings, .. } = &mut self.0;
+        let count = || following(u64::from(tag), wire as u64, buf.chunk());
+        match tag {
+            7 if floats.is_empty() => floats.reserve_exact(count()),
+            8 if ints.is_empty() => ints.reserve_exact(count()),
+            9 if strings.is_empty() => strings.reserve_exact(count()),
+            _ => {}
+        }
+        self.0.merge_field(tag, wire, buf, ctx)?;
+        // A text that is always the same need not hold on to the file.
+        if tag == 9
+            && let Some(last) = self.0.strings.last_mut()
+            && let Some(mode) = MODES.iter().find(|&&mode| mode == &**last)
+        {
+            *last = Bytes::from_static(mode);
+        }
+        Ok(())
+    }
+
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        self.0.encode_raw(buf);
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.encoded_len()
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// How many values of a list follow each other from `rest` on, which stands behind the key of the first.
+fn following(tag: u64, wire: u64, rest: &[u8]) -> usize {
+    let mut fields = Fields(rest);
+    match (tag, fields.value(wire)) {
+        (_, None) => return 0,
+        (7, Some(Some(packed))) => return packed.len() / 4,
+        (8, Some(Some(packed))) => return ends(packed),
+        _ => {}
+    }
+    let mut count = 1;
+    while fields.varint() == Some(tag << 3 | wire) && fields.value(wire).is_some() {
+        count += 1;
+    }
+    count
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -194,6 +276,20 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// The value behind a key of this kind; its bytes where it has a length.
+    fn value(&mut self, wire: u64) -> Option<Option<&'a [u8]>> {
+        Some(match wire {
+            0 => self.varint().map(|_| None)?,
+            1 => self.take(8).map(|_| None)?,
+            2 => {
+                let length = self.varint()?;
+                Some(self.take(length)?)
+            }
+            5 => self.take(4).map(|_| None)?,
+            _ => return None,
+        })
+    }
+
     fn take(&mut self, count: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(usize::try_from(count).ok()?)?;
         self.0 = rest;
@@ -211,17 +307,7 @@ impl<'a> Iterator for Fields<'a> {
         }
         let one = |fields: &mut Self| {
             let key = fields.varint()?;
-            let bytes = match key & 7 {
-                0 => fields.varint().map(|_| None)?,
-                1 => fields.take(8).map(|_| None)?,
-                2 => {
-                    let length = fields.varint()?;
-                    Some(fields.take(length)?)
-                }
-                5 => fields.take(4).map(|_| None)?,
-                _ => return None,
-            };
-            Some((key >> 3, bytes))
+            Some((key >> 3, fields.value(key & 7)?))
         };
         let item = one(self);
         if item.is_none() {
@@ -285,7 +371,7 @@ const FREE: usize = 64 << 20;
 /// The deepest nesting of graphs in graphs.
 const DEPTH_MAX: usize = 40;
 
-fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: usize) -> Result<()> {
+fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: usize) -> Result<(), Error> {
     if depth > DEPTH_MAX {
         return Err(Error::invalid(format!("the ONNX file nests graphs deeper than {DEPTH_MAX} levels")));
     }
@@ -339,7 +425,7 @@ fn truncated() -> Error {
 ///
 /// # Errors
 /// When it is damaged, or would take far more memory than its size announces.
-pub(crate) fn read(bytes: Bytes) -> Result<Model> {
+pub(crate) fn read(bytes: Bytes) -> Result<Model, Error> {
     let mut weight = 0;
     weigh(&bytes, Inside::Model, 0, &mut weight, bytes.len().saturating_mul(GROWTH).saturating_add(FREE))?;
     Model::decode(bytes).map_err(|error| truncated().because(error))

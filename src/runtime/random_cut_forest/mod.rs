@@ -20,6 +20,7 @@ mod score;
 
 use std::io::Read;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::score::{Forest, Shape};
@@ -59,8 +60,8 @@ fn recognises(bytes: &[u8]) -> bool {
     names_format(bytes, MARK)
 }
 
-fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let file = File::of(bytes, MARK, VERSION)?;
+fn prepare(bytes: Bytes) -> Result<Prepared> {
+    let file = File::of(&bytes, MARK, VERSION)?;
     file.only(&["points", "leaf_point", "leaf_mass", "cut_dimension", "cut_value", "left", "right", "root"])?;
     let [points, features] = file.shape("points")?;
     let [leaves] = file.shape("leaf_point")?;

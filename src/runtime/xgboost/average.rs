@@ -58,7 +58,7 @@ pub(in super::super) fn prepare(files: &[&Member]) -> Result<Prepared> {
     let mut all: Vec<Prepared> = Vec::with_capacity(files.len());
     for file in &files {
         let within = |error: Error| error.within(format_args!("member `{}`", shown(&file.name)));
-        let made = super::prepare(&file.bytes).map_err(within)?;
+        let made = super::prepare(file.bytes.clone()).map_err(within)?;
         if let Some(first) = all.first().map(|first| &first.summary) {
             let told = |summary: &Summary| format!("{} features, {} outputs, {}", summary.features, summary.outputs, objective(summary));
             if told(first) != told(&made.summary) {
@@ -82,7 +82,7 @@ pub(in super::super) fn prepare(files: &[&Member]) -> Result<Prepared> {
     let mut models = Vec::with_capacity(all.len());
     for member in &all {
         writer.array(&member.bytes);
-        models.push(super::load(&mut member.bytes.as_slice(), member.bytes.len() as u64)?);
+        models.push(super::load(&mut &*member.bytes, member.bytes.len() as u64)?);
     }
     let summary = Summary {
         format: FORMAT.name.to_owned(),

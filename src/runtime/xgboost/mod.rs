@@ -13,6 +13,7 @@ mod pickle;
 
 use std::io::Read;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::document::{Booster, Document, Learner as Found, RawTree, read_model_file};
@@ -97,8 +98,9 @@ fn read_learner(bytes: &[u8]) -> Result<Found> {
     if is_ubjson(start) { read_model_file(&mut Ubjson::new(start)) } else { read_model_file(&mut Json::new(bytes)) }
 }
 
-fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    let document = Document::assemble(if pickle::recognises(bytes) { pickle::read(bytes)? } else { read_learner(bytes)? })?;
+fn prepare(bytes: Bytes) -> Result<Prepared> {
+    let document = Document::assemble(if pickle::recognises(&bytes) { pickle::read(&bytes)? } else { read_learner(&bytes)? })?;
+    drop(bytes);
     let objective = Objective::named(&document.objective, document.release())?;
     let (features, groups) = (document.features, document.groups());
     if features == 0 || features > FEATURES_MAX {

@@ -93,19 +93,93 @@ pub(super) struct Raw {
     pub(super) doubles: bool,
 }
 
-/// The same attribute as 32-bit numbers or, beside it, as a tensor; and whether it is 64 bits wide.
-fn numbers(node: &Node<'_>, name: &str) -> Result<(Vec<f64>, bool)> {
-    if let Some(tensor) = node.tensor(&format!("{name}_as_tensor"))? {
+/// Numbers as the file has them.
+enum Numbers<'a> {
+    Narrow(&'a [f32]),
+    Tensor { list: Vec<f64>, wide: bool },
+}
+
+impl<'a> Numbers<'a> {
+    /// The same attribute as 32-bit numbers or, beside it, as a tensor.
+    fn new(node: &Node<'a>, name: &str) -> Result<Self> {
+        let Some(tensor) = node.tensor(&format!("{name}_as_tensor"))? else { return Ok(Self::Narrow(node.floats(name))) };
         let wide = matches!(tensor.data, Data::F64(_));
-        return Ok((tensor.arg().f64s()?.into_owned(), wide));
+        Ok(Self::Tensor { list: tensor.arg().f64s()?.into_owned(), wide })
     }
-    Ok((node.floats(name).iter().map(|&x| f64::from(x)).collect(), false))
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Narrow(list) => list.len(),
+            Self::Tensor { list, .. } => list.len(),
+        }
+    }
+
+    /// Whether they are 64 bits wide.
+    fn wide(&self) -> bool {
+        matches!(self, Self::Tensor { wide: true, .. })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = f64> {
+        let (narrow, list): (&[f32], &[f64]) = match self {
+            Self::Narrow(list) => (list, &[]),
+            Self::Tensor { list, .. } => (&[], list),
+        };
+        narrow.iter().map(|&x| f64::from(x)).chain(list.iter().copied())
+    }
+}
+
+/// Where nodes are by tree and number.
+struct Places {
+    /// First node and count of each tree.
+    trees: HashMap<i64, (usize, usize), foldhash::fast::RandomState>,
+    /// Left out where every tree numbers its nodes in their order, as nearly all files do.
+    nodes: Option<HashMap<(i64, i64), usize, foldhash::fast::RandomState>>,
+}
+
+impl Places {
+    /// The nodes of a tree lie together; so the trees come out in order beside their places.
+    fn new(owners: &[i64], ids: &[i64]) -> Result<(Self, Vec<(usize, usize)>)> {
+        let mut trees: Vec<(usize, usize)> = Vec::new();
+        let mut in_order = true;
+        for (at, (owner, &id)) in owners.iter().zip(ids).enumerate() {
+            match trees.last_mut() {
+                Some(tree) if owners.get(tree.0) == Some(owner) => tree.1 += 1,
+                _ => trees.push((at, 1)),
+            }
+            in_order &= usize::try_from(id).ok() == trees.last().map(|tree| at - tree.0);
+        }
+        let mut places = Self { trees: HashMap::with_capacity_and_hasher(trees.len(), Default::default()), nodes: None };
+        for &tree in &trees {
+            let owner = owners.get(tree.0).copied().unwrap_or_default();
+            if places.trees.insert(owner, tree).is_some() {
+                return Err(Error::invalid(format!("the nodes of tree {owner} do not lie together")));
+            }
+        }
+        if !in_order {
+            let mut nodes = HashMap::with_capacity_and_hasher(ids.len(), Default::default());
+            for (at, (&owner, &id)) in owners.iter().zip(ids).enumerate() {
+                if nodes.insert((owner, id), at).is_some() {
+                    return Err(Error::invalid(format!("node {id} of tree {owner} is there twice")));
+                }
+            }
+            places.nodes = Some(nodes);
+        }
+        Ok((places, trees))
+    }
+
+    fn get(&self, owner: i64, id: i64) -> Option<usize> {
+        if let Some(nodes) = &self.nodes {
+            return nodes.get(&(owner, id)).copied();
+        }
+        let &(first, count) = self.trees.get(&owner)?;
+        usize::try_from(id).ok().filter(|&id| id < count).map(|id| first + id)
+    }
 }
 
 impl Raw {
     /// From the attributes of operator sets 1 to 3; `target` is how those of leaves begin.
     fn read(node: &Node<'_>, target: &str, targets: usize) -> Result<Self> {
-        let (values, wide_values) = numbers(node, "nodes_values")?;
+        let values = Numbers::new(node, "nodes_values")?;
         let (ids, owners) = (node.ints("nodes_nodeids"), node.ints("nodes_treeids"));
         let (yes, no, features) = (node.ints("nodes_truenodeids"), node.ints("nodes_falsenodeids"), node.ints("nodes_featureids"));
         let modes = node.attribute("nodes_modes").map(|attribute| attribute.strings.as_slice()).unwrap_or_default();
@@ -117,26 +191,10 @@ impl Raw {
         if !missing.is_empty() && missing.len() != count {
             return Err(node.refuse("nodes_missing_value_tracks_true", "is not as long as the other lists of nodes"));
         }
-        let mut raw = Self { doubles: wide_values, ..Self::default() };
-        let mut places: HashMap<(i64, i64), usize, foldhash::fast::RandomState> =
-            HashMap::with_capacity_and_hasher(count, Default::default());
-        let mut seen: HashMap<i64, (), foldhash::fast::RandomState> = HashMap::default();
-        for (at, (&owner, &id)) in owners.iter().zip(ids).enumerate() {
-            if places.insert((owner, id), at).is_some() {
-                return Err(Error::invalid(format!("node {id} of tree {owner} is there twice")));
-            }
-            match raw.trees.last_mut() {
-                Some(tree) if owners.get(tree.0) == Some(&owner) => tree.1 += 1,
-                _ => {
-                    if seen.insert(owner, ()).is_some() {
-                        return Err(Error::invalid(format!("the nodes of tree {owner} do not lie together")));
-                    }
-                    raw.trees.push((at, 1));
-                }
-            }
-        }
+        let (places, trees) = Places::new(owners, ids)?;
+        let mut raw = Self { doubles: values.wide(), trees, nodes: Vec::with_capacity(count), ..Self::default() };
         let mut tree = 0;
-        for at in 0..count {
+        for (at, value) in values.iter().enumerate() {
             while raw.trees.get(tree).is_some_and(|&(first, count)| at >= first + count) {
                 tree += 1;
             }
@@ -150,7 +208,7 @@ impl Raw {
                 )
             })?;
             let child = |id: i64| {
-                let place = places.get(&(get(owners), id)).and_then(|place| u32::try_from(place.checked_sub(first)?).ok());
+                let place = places.get(get(owners), id).and_then(|place| u32::try_from(place.checked_sub(first)?).ok());
                 place.ok_or_else(|| Error::invalid(format!("node {} of tree {} has child {id}, which is not there", get(ids), get(owners))))
             };
             let mut made = RawNode { mode, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false, weights: (0, 0) };
@@ -161,24 +219,24 @@ impl Raw {
                 })?;
                 raw.features = raw.features.max(feature + 1);
                 made.feature = u32::try_from(feature).unwrap_or_default();
-                made.value = values.get(at).copied().unwrap_or_default();
+                made.value = value;
                 (made.yes, made.no) = (child(get(yes))?, child(get(no))?);
                 made.missing_yes = get(missing) == 1;
             }
             raw.nodes.push(made);
         }
-        let (weights, wide_weights) = numbers(node, &format!("{target}_weights"))?;
+        let weights = Numbers::new(node, &format!("{target}_weights"))?;
         let list = |name: &str| node.ints(&format!("{target}_{name}"));
         let (outputs, owners, ids) = (list("ids"), list("treeids"), list("nodeids"));
         if [outputs.len(), owners.len(), ids.len()].iter().any(|&len| len != weights.len()) {
             return Err(Error::invalid("its lists of leaves are not equally long"));
         }
-        raw.doubles |= wide_weights;
-        // By node, and among those of one node in the file's order.
-        let mut by_node = Vec::with_capacity(weights.len());
-        for (((&output, &owner), &id), &weight) in outputs.iter().zip(owners).zip(ids).zip(&weights) {
+        raw.doubles |= weights.wide();
+        // By node, and among those of one node in the file's order: counted first, then laid where they belong.
+        let mut owned: Vec<(u32, u32)> = Vec::with_capacity(weights.len());
+        for (((&output, &owner), &id), weight) in outputs.iter().zip(owners).zip(ids).zip(weights.iter()) {
             let place = places
-                .get(&(owner, id))
+                .get(owner, id)
                 .ok_or_else(|| Error::invalid(format!("a leaf of tree {owner} names node {id}, which is not there")))?;
             let output = usize::try_from(output).ok().filter(|&output| output < targets);
             let output =
@@ -186,18 +244,24 @@ impl Raw {
             if !weight.is_finite() {
                 return Err(Error::invalid("a leaf is no finite number"));
             }
-            by_node.push((*place, u32::try_from(output).unwrap_or_default(), weight));
-        }
-        by_node.sort_by_key(|entry| entry.0);
-        for (place, output, weight) in by_node {
-            let at = raw.weights.len();
             if let Some(node) = raw.nodes.get_mut(place) {
-                if node.weights.1 == 0 {
-                    node.weights.0 = at;
-                }
                 node.weights.1 += 1;
             }
-            raw.weights.push((output, weight));
+            owned.push((u32::try_from(place).unwrap_or(u32::MAX), u32::try_from(output).unwrap_or_default()));
+        }
+        let mut start = 0;
+        for node in &mut raw.nodes {
+            let count = std::mem::take(&mut node.weights.1);
+            node.weights.0 = start;
+            start += count;
+        }
+        raw.weights = vec![(0, 0.0); owned.len()];
+        for ((place, output), weight) in owned.into_iter().zip(weights.iter()) {
+            let Some(node) = raw.nodes.get_mut(place as usize) else { continue };
+            if let Some(slot) = raw.weights.get_mut(node.weights.0 + node.weights.1) {
+                *slot = (output, weight);
+            }
+            node.weights.1 += 1;
         }
         raw.features = raw.features.max(1);
         Ok(raw)
@@ -533,11 +597,11 @@ fn trees(
     if targets == 0 || targets > TARGETS_MAX {
         return Err(Error::invalid(format!("it has {targets} outputs; 1 to {TARGETS_MAX} can be served")));
     }
-    let (base, _) = numbers(node, "base_values")?;
+    let base = Numbers::new(node, "base_values")?;
     if base.iter().any(|x| !x.is_finite()) {
         return Err(node.refuse("base_values", "holds a number that is not finite"));
     }
-    let base: Vec<f32> = base.iter().map(|&x| x as f32).collect();
+    let base: Vec<f32> = base.iter().map(|x| x as f32).collect();
     if finish.is_some() && base.len() > targets {
         return Err(node.refuse("base_values", "is longer than the classes are many"));
     }
