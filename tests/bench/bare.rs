@@ -26,7 +26,7 @@ async fn predict(body: web::Bytes, model: web::Data<Arc<dyn Model>>) -> HttpResp
 async fn main() -> std::io::Result<()> {
     let path = std::env::args().nth(1).unwrap();
     let artifact = Artifact::read(std::fs::File::open(path)?, Limits::default()).unwrap();
-    let prepared = runtime::prepare(&artifact).unwrap();
+    let prepared = runtime::prepare(artifact).unwrap();
     let length = prepared.bytes.len() as u64;
     let model: Arc<dyn Model> = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), length).unwrap().into();
     let model = web::Data::new(model);

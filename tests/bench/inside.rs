@@ -42,7 +42,7 @@ fn median(times: usize, mut work: impl FnMut()) -> f64 {
 }
 
 fn load(bytes: &[u8]) -> (runtime::Summary, Box<dyn Model>) {
-    let prepared = runtime::prepare(&Artifact::read(bytes, Limits::default()).unwrap()).unwrap();
+    let prepared = runtime::prepare(Artifact::read(bytes, Limits::default()).unwrap()).unwrap();
     let length = prepared.bytes.len() as u64;
     let model = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), length).unwrap();
     (prepared.summary, model)

@@ -35,7 +35,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let model = std::fs::File::open(arguments.next().expect("MODEL.onnx")).unwrap();
     let rows = std::fs::read(arguments.next().expect("ROWS.csv")).unwrap();
-    let prepared = runtime::prepare(&Artifact::read(model, Limits::default()).unwrap()).unwrap();
+    let prepared = runtime::prepare(Artifact::read(model, Limits::default()).unwrap()).unwrap();
     let load = || runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
     let model: Box<dyn Model> = load();
     let first = rows.split_inclusive(|&b| b == b'\n').next().unwrap();

@@ -28,7 +28,7 @@ fn model(bytes: &[u8]) {
     let limits = Limits { unpacked: 1 << 24, ..Limits::default() };
     let mended = mended(bytes);
     let Ok(artifact) = Artifact::read(mended.as_slice(), limits) else { return };
-    let Ok(prepared) = runtime::prepare(&artifact) else { return };
+    let Ok(prepared) = runtime::prepare(artifact) else { return };
     let length = prepared.bytes.len() as u64;
     let model = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), length).expect("what was prepared loads");
     let schema = model.schema();

@@ -2,7 +2,7 @@
 //!
 //! The cap on one body is `payloads/dialect.rs`; senders that stop half way are in `concurrency.rs`.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -62,6 +62,74 @@ fn bodies_together_take_no_more_memory_than_they_may() {
     }
     for _ in 0..20 {
         server.invoke("p", Some("house"), &server.admin, &large).expect(200);
+    }
+}
+
+#[test]
+fn uploads_take_the_memory_that_they_need() {
+    let server = house(&["--body", "1MiB", "--body-memory", "5MiB"]);
+    let begun: Vec<TcpStream> = (0..20)
+        .map(|at| {
+            let head = format!("{}\r\n", head(&server, "PUT", &format!("/api/v1/models/p/{at}"), 100_000));
+            raw(&server, &[head.as_bytes(), &[b' '; 1000]].concat())
+        })
+        .collect();
+    let large = format!("{HOUSE}{}", "\n".repeat(1_000_000));
+    server.invoke("p", Some("house"), &server.admin, &large).expect(200);
+    drop(begun);
+}
+
+#[test]
+fn answers_that_nobody_reads_take_no_more_memory_than_they_may() {
+    let server = house(&["--body-memory", "24MiB", "--idle-seconds", "10"]);
+    // Rows of nothing but missing values, and a number for each.
+    let rows = "0\n".repeat(500_000);
+    let ask = || {
+        let headers = [("content-type", "text/libsvm"), ("x-amzn-sagemaker-target-model", "house"), ("accept", "application/json")];
+        server.send("POST", "/endpoints/p/invocations", &server.admin, &headers, rows.as_bytes())
+    };
+    let length = ask().expect(200).body.len();
+    assert!((9 << 20..24 << 20).contains(&length), "an answer of {length} bytes");
+    let head = String::from_utf8(invoke_head(&server, rows.len())).unwrap().replace("text/csv", "text/libsvm\r\naccept: application/json");
+    let unread: Vec<(TcpStream, String)> = (0..5)
+        .map(|_| {
+            let mut stream = raw(&server, head.as_bytes());
+            stream.write_all(rows.as_bytes()).unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            (stream, String::from_utf8_lossy(&status).into_owned())
+        })
+        .collect();
+    let held = unread.iter().filter(|(_, status)| status == "HTTP/1.1 200").count();
+    assert!(held <= (24 << 20) / length, "{held} answers of {length} bytes were kept");
+    let refused = ask().expect(503);
+    assert!(refused.message().contains("as many long answers") && refused.header("retry-after") == Some("1"), "{}", refused.text());
+    // A short one needs no such memory.
+    server.invoke("p", Some("house"), &server.admin, HOUSE).expect(200);
+    // They are let go although their callers stay.
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while ask().status != 200 {
+        assert!(Instant::now() < deadline, "the memory of answers that nobody reads was not given back");
+        thread::sleep(Duration::from_millis(200));
+    }
+    drop(unread);
+}
+
+#[test]
+fn an_answer_that_is_read_too_slowly_is_broken_off() {
+    let server = house(&["--idle-seconds", "1"]);
+    let rows = "0\n".repeat(500_000);
+    let head = String::from_utf8(invoke_head(&server, rows.len())).unwrap().replace("text/csv", "text/libsvm");
+    let mut stream = raw(&server, head.as_bytes());
+    stream.write_all(rows.as_bytes()).unwrap();
+    // Each pause is short, and all of it would take hours.
+    let (deadline, mut place) = (Instant::now() + Duration::from_secs(100), [0; 100]);
+    loop {
+        assert!(Instant::now() < deadline, "it was sent on for whoever takes 500 bytes a second");
+        match stream.read(&mut place) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => thread::sleep(Duration::from_millis(200)),
+        }
     }
 }
 
@@ -156,6 +224,28 @@ fn forwarding_headers_are_believed_of_trusted_proxies_alone() {
     call(&server, &key, &[("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "203.0.113.9"), https]).expect(200);
     call(&server, &key, &[("x-forwarded-for", "203.0.113.9")]).expect(403);
     call(&server, &key, &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "http")]).expect(403);
+    // Who cannot be told is nobody, and least of all the proxy.
+    let inside = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": "sagemaker:InvokeEndpoint", "Resource": "*",
+        "Condition": { "IpAddress": { "aws:SourceIp": ["127.0.0.0/8", "10.0.0.0/8", "192.0.2.1", "2001:db8::1"] } },
+    }]});
+    let near = server.put_user("ben", &inside);
+    for (status, forwarded) in [
+        (200, "10.0.0.1"),
+        (200, "192.0.2.1:4711"),
+        (200, "[2001:db8::1]:4711"),
+        (200, "[2001:db8::1]"),
+        (200, "203.0.113.9, , 192.0.2.1,"),
+        (403, "203.0.113.9"),
+        (403, "203.0.113.9:4711"),
+        (403, "\u{ff}, 203.0.113.9"),
+        (403, "10.0.0.1, \u{ff}"),
+        (403, "10.0.0.1, unknown"),
+        (403, "10.0.0.1, _hidden, 10.0.0.1"),
+    ] {
+        let reply = call(&server, &near, &[("x-forwarded-for", forwarded)]);
+        assert_eq!(reply.status, status, "{forwarded}: {}", reply.text());
+    }
     // Guesses count against who made them, not against the proxy that all come through.
     let guess = |address: &str, password: &str| {
         let body = json!({ "name": "root-admin", "password": password }).to_string();

@@ -37,7 +37,7 @@ impl Sample {
     pub(crate) fn new(seed: u64, trees: usize, depth: u32) -> Self {
         let bytes = city::model(seed, 1000.0 + seed as f32, trees, depth).into_bytes();
         let artifact = Artifact::read(bytes.as_slice(), Limits::default()).unwrap();
-        let prepared = runtime::prepare(&artifact).unwrap();
+        let prepared = runtime::prepare(artifact).unwrap();
         let model = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
         let row: Vec<f32> = HOUSE.split(',').map(|cell| cell.parse().unwrap()).collect();
         let score = model.predict(&[Tensor::new(row.len(), row).unwrap().into()]).unwrap().scores.f32s().unwrap().values()[0];

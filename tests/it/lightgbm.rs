@@ -36,7 +36,7 @@ fn numbers(value: &RawValue) -> Vec<f64> {
 }
 
 fn read(bytes: &[u8]) -> rookery::error::Result<runtime::Prepared> {
-    runtime::prepare(&Artifact::read(bytes, Limits::default())?)
+    runtime::prepare(Artifact::read(bytes, Limits::default())?)
 }
 
 fn loaded(prepared: &runtime::Prepared) -> Box<dyn Model> {

@@ -118,7 +118,7 @@ impl Graph {
 }
 
 fn read(bytes: &[u8]) -> Result<Box<dyn Model>> {
-    let prepared = runtime::prepare(&Artifact::read(bytes, Limits::default())?)?;
+    let prepared = runtime::prepare(Artifact::read(bytes, Limits::default())?)?;
     let model = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64)?;
     assert_eq!(model.weight(), prepared.summary.weight, "the weight announced is not the weight");
     Ok(model)

@@ -232,6 +232,6 @@ fn a_model_file_is_checked_without_a_server() {
     assert_eq!(code, 1);
     assert!(error.contains("not a known model format"), "{error}");
     assert!(
-        runtime::prepare(&rookery::artifact::Artifact::read(linear().as_slice(), rookery::artifact::Limits::default()).unwrap()).is_ok()
+        runtime::prepare(rookery::artifact::Artifact::read(linear().as_slice(), rookery::artifact::Limits::default()).unwrap()).is_ok()
     );
 }

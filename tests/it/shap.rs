@@ -16,7 +16,7 @@ const RELATIVE: f64 = 1e-5;
 
 fn model(path: &Path) -> Box<dyn Model> {
     let artifact = Artifact::read(std::fs::File::open(path).unwrap(), Limits::default()).unwrap();
-    let prepared = runtime::prepare(&artifact).unwrap();
+    let prepared = runtime::prepare(artifact).unwrap();
     // Explaining takes no memory beside the nodes; tiny models are mostly names and heads.
     if prepared.summary.core > 100_000 {
         assert!(prepared.summary.weight * 4 <= prepared.summary.core * 5, "{}", path.display());
@@ -89,7 +89,7 @@ fn a_row_is_explained_alike_alone_and_among_others() {
 fn an_answer_too_large_and_a_model_without_covers_are_refused() {
     let path = fixture_folder().join("v3_2_0-binary_logistic.json");
     let text = std::fs::read_to_string(&path).unwrap().replace("\"sum_hessian\"", "\"sum_of_nothing\"");
-    let prepared = runtime::prepare(&Artifact::read(text.as_bytes(), Limits::default()).unwrap()).unwrap();
+    let prepared = runtime::prepare(Artifact::read(text.as_bytes(), Limits::default()).unwrap()).unwrap();
     let bare = runtime::load(&prepared.summary.format, &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
     let one = [Tensor::new(6, vec![0.0f32; 6]).unwrap().into()];
     bare.predict(&one).unwrap();

@@ -133,7 +133,7 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
 }
 
 fn prepared(bytes: &[u8]) -> rookery::error::Result<runtime::Prepared> {
-    runtime::prepare(&Artifact::read(bytes, Limits::default())?)
+    runtime::prepare(Artifact::read(bytes, Limits::default())?)
 }
 
 fn loaded(prepared: &runtime::Prepared) -> Box<dyn Model> {
@@ -147,7 +147,7 @@ fn small() -> Vec<(&'static str, Vec<u8>)> {
         let table: String = clouds().lines().take(9).map(|line| format!("{line}\n")).collect();
         let (packed, _) = trained(folder.path(), kind, &table, flags);
         let artifact = Artifact::read(packed.as_slice(), Limits::default()).unwrap();
-        artifact.members()[0].bytes.clone()
+        artifact.members()[0].bytes.to_vec()
     };
     vec![
         ("L2", bare("knn", &["--k", "2"])),

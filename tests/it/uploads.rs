@@ -22,7 +22,7 @@ use crate::xgboost::fixture_folder;
 type Why = &'static [&'static str];
 
 fn within(bytes: &[u8], limits: Limits) -> Result<Prepared> {
-    runtime::prepare(&Artifact::read(bytes, limits)?)
+    runtime::prepare(Artifact::read(bytes, limits)?)
 }
 
 fn prepared(bytes: &[u8]) -> Result<Prepared> {
@@ -654,7 +654,7 @@ fn linear_fixture(name: &str) -> Vec<u8> {
 fn layers(packed: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut tar = Vec::new();
     flate2::read::GzDecoder::new(packed).read_to_end(&mut tar).unwrap();
-    let zip = Artifact::read(packed, Limits::default()).unwrap().members()[0].bytes.clone();
+    let zip = Artifact::read(packed, Limits::default()).unwrap().members()[0].bytes.to_vec();
     (tar, zip)
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn numbers(value: &Json) -> Vec<f32> {
 }
 
 fn read(path: &Path) -> rookery::error::Result<runtime::Prepared> {
-    runtime::prepare(&Artifact::read(std::fs::File::open(path).unwrap(), Limits::default())?)
+    runtime::prepare(Artifact::read(std::fs::File::open(path).unwrap(), Limits::default())?)
 }
 
 fn loaded(prepared: &runtime::Prepared) -> Box<dyn Model> {
@@ -101,7 +101,7 @@ fn every_cut_of_a_model_is_refused() {
             let Ok(bytes) = std::fs::read(&path) else { continue };
             assert!(read(&path).is_ok());
             for end in 0..bytes.len() {
-                let cut = Artifact::read(&bytes[..end], Limits::default()).and_then(|artifact| runtime::prepare(&artifact));
+                let cut = Artifact::read(&bytes[..end], Limits::default()).and_then(runtime::prepare);
                 assert!(cut.is_err(), "{name}.{form} cut at {end} was taken");
             }
         }
@@ -125,8 +125,7 @@ fn every_flipped_byte_is_refused_or_answers_finite_numbers() {
             for flip in [0x01, 0x10, 0x80, 0xff] {
                 let mut hostile = bytes.clone();
                 hostile[at] ^= flip;
-                let Ok(prepared) = Artifact::read(hostile.as_slice(), Limits::default()).and_then(|artifact| runtime::prepare(&artifact))
-                else {
+                let Ok(prepared) = Artifact::read(hostile.as_slice(), Limits::default()).and_then(runtime::prepare) else {
                     continue;
                 };
                 if prepared.summary.features > 1_000 {

@@ -28,7 +28,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
-    runtime::prepare(&Artifact::read(bytes, Limits::default())?)
+    runtime::prepare(Artifact::read(bytes, Limits::default())?)
 }
 
 fn loaded(prepared: &Prepared) -> Box<dyn Model> {

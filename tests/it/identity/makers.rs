@@ -92,6 +92,34 @@ fn only_who_may_read_all_of_a_prefix_makes_an_endpoint_over_it() {
 }
 
 #[test]
+fn a_key_that_may_less_than_its_user_makes_no_endpoint() {
+    let server = Server::start();
+    let ana = maker(&server, "ana", vec![reads("*")]);
+    let own = policy(vec![statement("Allow", "sagemaker:*", "*"), reads("*"), denied("h/secret*")]);
+    let narrowed = make_key(&server, &json!({ "user": "ana", "kind": "api", "policy": own })).1;
+    let stages = json!([{ "prefix": "h/" }]);
+    // It would read by its user's rights what the key's own policy denies.
+    let refused = create(&server, &narrowed, "e", &stages).expect(403).message();
+    assert!(refused.contains("a key with a policy of its own cannot make endpoints"), "{refused}");
+    create(&server, &ana, "e", &stages).expect(201);
+}
+
+#[test]
+fn rights_that_hang_on_the_request_make_no_endpoint() {
+    let server = Server::start();
+    server.put_model("h/a", &city(1, 100.0)).expect(201);
+    let local =
+        json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": { "IpAddress": { "aws:SourceIp": "127.0.0.0/8" } } });
+    let mia = maker(&server, "mia", vec![local]);
+    server.send("GET", "/api/v1/models/h/a", &mia, &[], b"").expect(200);
+    // Made, it could not read a thing: nobody's address is its own.
+    for stages in [json!([{ "prefix": "h/" }]), json!([{ "model": "h/a" }])] {
+        let refused = create(&server, &mia, "e", &stages).expect(403).message();
+        assert!(refused.contains("s3:GetObject") && refused.contains("condition"), "{refused}");
+    }
+}
+
+#[test]
 fn an_endpoint_outlives_its_makers_leave() {
     let server = Server::start();
     server.put_model("h/a", &city(1, 100.0)).expect(201);

@@ -302,4 +302,24 @@ fn a_list_shows_no_collection_that_is_denied() {
         let reply = list(but.clone(), name, query);
         assert!(!reply.text().contains("secret/m"), "`{query}` shows a denied collection: {}", reply.text());
     }
+    // Nor do the pages' ends, however the denied ones lie among the others.
+    for path in ["open/n", "secret/a", "secret/z", "secret0/m", "secret-/m", "zoo/m"] {
+        server.put_model(path, &city(2, 100.0)).expect(201);
+    }
+    let key = server.put_user("pages", &policy(but));
+    for limit in 1..=4 {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let reply = server.send("GET", &format!("/api/v1/models?limit={limit}&after={after}"), &key, &[], b"").expect(200);
+            assert!(!reply.text().contains("secret/"), "pages of {limit} show a denied collection: {}", reply.text());
+            let page = reply.json();
+            let models = page["models"].as_array().unwrap();
+            assert!(models.len() <= limit);
+            found.extend(models.iter().map(|model| model["path"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else { break };
+            assert_eq!(models.len(), limit, "a page that is not the last is full");
+            next.clone_into(&mut after);
+        }
+        assert_eq!(found, ["open/m", "open/n", "secret-/m", "secret0/m", "zoo/m"], "in pages of {limit}");
+    }
 }

@@ -258,7 +258,7 @@ fn inputs_and_outputs_of_a_graph_are_shown_by_name_and_type() {
     }
     // What was stored before is still read.
     let mut stored =
-        serde_json::to_value(runtime::prepare(&Artifact::read(mixed().file().as_slice(), Limits::default()).unwrap()).unwrap().summary)
+        serde_json::to_value(runtime::prepare(Artifact::read(mixed().file().as_slice(), Limits::default()).unwrap()).unwrap().summary)
             .unwrap();
     stored.as_object_mut().unwrap().retain(|key, _| !matches!(key.as_str(), "inputs" | "answers"));
     let read: runtime::Summary = serde_json::from_value(stored).unwrap();

@@ -1,9 +1,15 @@
 //! Graphs and requests that ask for more than they are: texts copied a million times, loops that hoard, loops over
 //! nothing, classes against classes. Each is refused before it takes what it asks for, and its small twin is not.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use rookery::error::Kind;
 use rookery::runtime::Model;
 use rookery::tensor::{Block, Tensor};
+use serde_json::json;
+
+use crate::support::Server;
 
 use super::{Graph, Wire, answer, dense, floats, info, int, ints, node, read, refused, tensor, text, texts};
 
@@ -551,4 +557,61 @@ fn packed_numbers_are_weighed_by_what_they_become() {
         wire.put(8, Wire::default().bytes(1, format!("domain {n}")).int(2, 1))
     });
     assert!(read(&sets.0).unwrap_err().message().contains("256 operator sets"));
+}
+
+/// Adds 0 to each number, counting up to the greatest of them first.
+fn counting() -> Graph {
+    let body_of = Graph {
+        nodes: vec![node("Identity", "", &["c"], &["d"]), node("Add", "", &["v", "one"], &["w"])],
+        inputs: vec![info("i", 7, &[]), info("c", 9, &[]), info("v", 1, &[1])],
+        outputs: vec![info("d", 9, &[]), info("w", 1, &[1])],
+        ..Graph::default()
+    };
+    Graph {
+        nodes: vec![
+            node("ReduceMax", "", &["X"], &["m"]).put(5, int("keepdims", 0)),
+            node("Cast", "", &["m"], &["count"]).put(5, int("to", 7)),
+            node("Loop", "", &["count", "", "zero"], &["sum"]).put(5, body("body", &body_of)),
+            node("Mul", "", &["sum", "zero"], &["none"]),
+            node("Add", "", &["X", "none"], &["Y"]),
+        ],
+        weights: vec![tensor("zero", &[1], &[0.0]), tensor("one", &[1], &[1.0])],
+        inputs: vec![info("X", 1, &[-1, 1])],
+        outputs: vec![info("Y", 1, &[-1, 1])],
+    }
+}
+
+#[test]
+fn work_that_hangs_on_the_values_gives_up_in_time() {
+    let model = read(&counting().file()).unwrap();
+    let ask = |value: f32| model.predict_within(&[Tensor::new(1, vec![value]).unwrap().into()], 100_000).unwrap();
+    assert_eq!(ask(3.0).map(|output| output.scores), Some(Tensor::new(1, vec![3.0f32]).unwrap().into()));
+    assert_eq!(ask(1e6), None, "its cost of {} ns is that of a trial row", model.cost(1));
+    assert_eq!(answer(&*model, 1, &[1e5]).unwrap().scores, Tensor::new(1, vec![1e5f32]).unwrap().into());
+}
+
+#[test]
+fn work_that_hangs_on_the_values_leaves_the_thread_that_takes_requests() {
+    let server = Server::with(&["--workers", "1"]);
+    server.put_model("p/counting", &counting().file()).expect(201);
+    server.put_endpoint("p", &json!([{ "model": "p/counting" }]));
+    server.invoke("p", None, &server.admin, "3").expect(200);
+    // Another request must be taken up while this one is worked on.
+    let met = (0..5).any(|_| {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                server.invoke("p", None, &server.admin, "3000000").expect(200);
+                done.store(true, Ordering::SeqCst);
+            });
+            while !done.load(Ordering::SeqCst) {
+                let counted = server.admin("GET", "/metrics", b"").expect(200).text();
+                if counted.lines().any(|line| line == "rookery_invocations_in_flight 1") {
+                    return true;
+                }
+            }
+            false
+        })
+    });
+    assert!(met, "no request was answered while the graph was counting");
 }

@@ -170,7 +170,7 @@ fn linear_learners_answer_as_their_weights_say() {
         assert_eq!((&shown["format"], &shown["kind"]), (&json!("linear-learner"), &json!(name)));
         assert_eq!(shown["features"], expected["features"]);
         // The sums are f32, one column after the other: the same bits.
-        let prepared = runtime::prepare(&Artifact::read(bytes.as_slice(), Limits::default()).unwrap()).unwrap();
+        let prepared = runtime::prepare(Artifact::read(bytes.as_slice(), Limits::default()).unwrap()).unwrap();
         let model = runtime::load("linear-learner", &mut prepared.bytes.as_slice(), prepared.bytes.len() as u64).unwrap();
         let rows = [Tensor::new(expected["features"].as_u64().unwrap() as usize, flat(&expected["rows"])).unwrap().into()];
         assert_eq!(bits(model.raw(&rows).unwrap().f32s().unwrap().values()), bits(&flat(&expected["raw"])), "{name}");
