@@ -47,6 +47,9 @@ pub fn text_bytes(block: &Block) -> usize {
     texts.values().iter().map(|text| text.bytes().map(written).sum::<usize>()).sum()
 }
 
+/// What the explanation of an answer is called in it.
+pub const CONTRIBUTIONS: &str = "contributions";
+
 /// Something answered beside the score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extra {
@@ -63,7 +66,7 @@ pub struct Extra {
 /// The shape of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {
-    /// `{"predictions":[{"score":…,"predicted_label":…}]}`; CSV holds the scores.
+    /// `{"predictions":[{"score":…,"predicted_label":…}]}`; CSV holds the scores, and contributions as one quoted cell.
     #[default]
     Predictions,
     /// `{"predictions":[{"predicted_label":…}]}`, as nearest neighbours answer: the scores are the labels.
@@ -88,34 +91,42 @@ pub enum Accept {
 }
 
 impl Accept {
-    /// The format an Accept header asks for; JSON without one. The first type in it that can be written counts.
+    /// The format an Accept header asks for; JSON without one. Of the types in it that can be written the one of the
+    /// greatest weight counts (`q=`, RFC 9110, 12.4.2), of several the first.
     ///
     /// # Errors
     /// [`Kind::Unsupported`] naming the types written.
     pub fn parse(header: Option<&str>) -> Result<Self> {
         let Some(header) = header.filter(|header| !header.trim().is_empty()) else { return Ok(Self::Json) };
+        let mut best: Option<(Self, f32)> = None;
         for one in header.split(',') {
-            let (media, _) = split(one);
-            if is(media, &["application/json", "*/*", "application/*"]) {
-                return Ok(Self::Json);
-            }
-            if is(media, &["application/jsonlines", "application/x-ndjson", "application/x-jsonlines"]) {
-                return Ok(Self::JsonLines);
-            }
-            if is(media, &["text/csv", "text/*"]) {
-                return Ok(Self::Csv);
-            }
-            if is(media, &[RECORDIO]) {
-                return Ok(Self::RecordIo);
+            let (media, parameters) = split(one);
+            let (Some(accept), weight) = (Self::named(media), weight(parameters)) else { continue };
+            if weight > best.map_or(0.0, |(_, most)| most) {
+                best = Some((accept, weight));
             }
         }
-        Err(Error::new(
-            Kind::Unsupported,
-            format!(
+        best.map(|(accept, _)| accept).ok_or_else(|| {
+            let text = format!(
                 "answers cannot be written as `{}`; accept application/json, application/jsonlines, text/csv or {RECORDIO}",
                 shown(header)
-            ),
-        ))
+            );
+            Error::new(Kind::Unsupported, text)
+        })
+    }
+
+    fn named(media: &str) -> Option<Self> {
+        Some(if is(media, &["application/json", "*/*", "application/*"]) {
+            Self::Json
+        } else if is(media, &["application/jsonlines", "application/x-ndjson", "application/x-jsonlines"]) {
+            Self::JsonLines
+        } else if is(media, &["text/csv", "text/*"]) {
+            Self::Csv
+        } else if is(media, &[RECORDIO]) {
+            Self::RecordIo
+        } else {
+            return None;
+        })
     }
 
     /// Whether an Accept header asks for all that a model can tell of its answer, by `verbose=true` after a type.
@@ -143,6 +154,12 @@ impl Accept {
             Self::RecordIo => recordio::write(answer),
         }
     }
+}
+
+/// The weight among a type's parameters; 1 when none is said or it cannot be read.
+fn weight(parameters: &str) -> f32 {
+    let said = parameters.split(';').filter_map(|one| one.split_once('=')).find(|(name, _)| is(name.trim(), &["q"]));
+    said.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(1.0)
 }
 
 /// Appends the shortest decimal that reads back as `value`.

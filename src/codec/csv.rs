@@ -6,13 +6,27 @@
 //!
 //! Knows nothing of models. Next: `payload.rs`, whose rows it fills.
 
-use super::answer::{Answer, Form, write_number, write_value};
+use super::answer::{Answer, CONTRIBUTIONS, Form, write_number, write_value};
 use super::json::write_values;
 use super::number::read_f32;
-use super::payload::{Cell, Rows, is_missing};
-use crate::error::Result;
+use super::payload::{Cell, Rows, is, is_missing};
+use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::tensor::Block;
+
+/// Refuses rows that are said to begin with a header line (RFC 4180, 3): their order would have to be read from it.
+///
+/// # Errors
+/// Saying what to send.
+pub(super) fn without_header(parameters: &str) -> Result<()> {
+    let mut said = parameters.split(';').filter_map(|one| one.split_once('='));
+    if said.any(|(name, value)| is(name.trim(), &["header"]) && is(value.trim(), &["present"])) {
+        return Err(Error::invalid(
+            "the content type says `header=present`; send the rows alone, each with its values in the order of the model's columns",
+        ));
+    }
+    Ok(())
+}
 
 /// Reads every line of `body`.
 ///
@@ -151,7 +165,7 @@ fn skip_blanks(mut text: &[u8]) -> &[u8] {
 fn not_a_number(text: &[u8], rows: &Rows<'_>) -> crate::error::Error {
     let end = text.iter().position(|&b| matches!(b, b',' | b'\n')).unwrap_or(text.len());
     let found = String::from_utf8_lossy(text.get(..end).unwrap_or_default()).into_owned();
-    rows.refuse(format_args!("is `{}`, no number; send numbers only, without a header line", shown(found.trim())))
+    rows.refuse(format_args!("is `{}`, no number; send numbers only (a category as its code), without a header line", shown(found.trim())))
 }
 
 /// One line per row: its scores, or what was selected.
@@ -174,7 +188,16 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
                     }
                 }
             }
-            _ => write_row(&mut out, answer.scores, row),
+            _ => {
+                write_row(&mut out, answer.scores, row);
+                // Whoever asks why is not left without an answer; of further outputs JSON tells.
+                for extra in answer.extras.iter().filter(|extra| *extra.name == *CONTRIBUTIONS) {
+                    let mut list = Vec::new();
+                    write_values(&mut list, &extra.block, row, true);
+                    out.push(b',');
+                    write_text(&mut out, &String::from_utf8_lossy(&list));
+                }
+            }
         }
         out.push(b'\n');
     }

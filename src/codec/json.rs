@@ -23,9 +23,21 @@ pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
             let mut found = false;
             json.object(|json, key| {
                 let read = match key {
-                    "instances" => list,
+                    "instances" => {
+                        if json.peek()? != Next::Array {
+                            return Err(json.fail("`instances` is no list of rows; send {\"instances\":[[1.5,2]]}"));
+                        }
+                        list
+                    }
                     "features" => values,
-                    "data" => data,
+                    "data" => {
+                        if json.peek()? != Next::Object {
+                            return Err(json.fail(
+                                "`data` holds one row's {\"features\":{\"values\":[1.5,2]}}; send rows as {\"instances\":[[1.5,2]]}",
+                            ));
+                        }
+                        data
+                    }
                     _ => return json.skip(),
                 };
                 if std::mem::replace(&mut found, true) {

@@ -63,6 +63,7 @@ pub fn decode(content_type: Option<&str>, body: &[u8], expect: &Expect<'_>) -> R
             _ => csv::read(body, &mut rows)?,
         }
     } else if is(media, &["text/csv", "csv"]) {
+        csv::without_header(parameters)?;
         csv::read(body, &mut rows)?;
     } else if is(media, &["application/json", "json"]) {
         json::read(body, &mut rows)?;
@@ -104,6 +105,9 @@ pub struct Rows<'a> {
     column: usize,
     /// Whether it is a sparse row's value that is read: places are named by feature then.
     sparse: bool,
+    /// The columns that the latest sparse row has set, and whether each stood behind the one before.
+    set: Vec<usize>,
+    ascending: bool,
 }
 
 /// What the values go to.
@@ -122,7 +126,7 @@ impl<'a> Rows<'a> {
         } else {
             Filling::Parts(Parts::new(expect.parts))
         };
-        Self { expect, filling, row: 0, column: 0, sparse: false }
+        Self { expect, filling, row: 0, column: 0, sparse: false, set: Vec::new(), ascending: true }
     }
 
     /// The columns of every row.
@@ -315,6 +319,7 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// When a column takes what cannot be left out, such as text, or the request grows over its limit.
     pub fn sparse_row(&mut self) -> Result<()> {
+        self.set_once()?;
         let Expect { features, absent, cells, .. } = *self.expect;
         if self.row.saturating_mul(features).saturating_add(features) > cells {
             return Err(self.too_many());
@@ -327,6 +332,18 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
+    /// Refuses a sparse row that set a column twice: which of the two was meant?
+    fn set_once(&mut self) -> Result<()> {
+        if !std::mem::replace(&mut self.ascending, true) {
+            self.set.sort_unstable();
+            if let Some([twice, _]) = self.set.array_windows().find(|[one, other]| one == other) {
+                return Err(Error::invalid(format!("row {} sets feature {twice} twice", self.row)));
+            }
+        }
+        self.set.clear();
+        Ok(())
+    }
+
     /// Sets a value of the latest sparse row.
     ///
     /// # Errors
@@ -336,6 +353,8 @@ impl<'a> Rows<'a> {
         if column >= features {
             return Err(Error::invalid(format!("row {} sets feature {column}; the model's are 0 to {}", self.row, features - 1)));
         }
+        self.ascending &= self.set.last().is_none_or(|last| *last < column);
+        self.set.push(column);
         let kind = match &self.filling {
             Filling::Dense(_) => Some(ValueKind::F32),
             Filling::Parts(parts) => parts.kind_of(column),
@@ -364,7 +383,8 @@ impl<'a> Rows<'a> {
         Error::invalid(format!("row {}, column {}{name} {why}", self.row + 1, self.column + 1))
     }
 
-    fn finish(self) -> Result<SmallVec<[Block; 1]>> {
+    fn finish(mut self) -> Result<SmallVec<[Block; 1]>> {
+        self.set_once()?;
         if self.row == 0 {
             return Err(Error::invalid("the body holds no row; send at least one"));
         }

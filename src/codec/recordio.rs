@@ -3,7 +3,8 @@
 //! A frame is the magic `0xCED7230A`, a length (low 29 bits; the upper three say whether a record is cut into several
 //! frames) and the payload, padded to four bytes, all little-endian. A row is the feature `values` of a record: a dense
 //! or sparse `float32_tensor`, `float64_tensor` or `int32_tensor`. Answers are records with the labels `score` and, for
-//! classifiers, `predicted_label`. Next: `payload.rs`.
+//! classifiers, `predicted_label`: 32-bit numbers as AWS's own containers write them where those hold every value, else
+//! 64-bit ones, and text as bytes. Next: `payload.rs`.
 
 use std::collections::HashMap;
 
@@ -40,7 +41,7 @@ enum Values {
     Float64(Float64),
     #[prost(message, tag = "7")]
     Int32(Int32),
-    /// Text or images; the models here take none.
+    /// Text or images; rows hold none, answers may.
     #[prost(message, tag = "9")]
     Bytes(Bytes),
 }
@@ -148,25 +149,21 @@ fn row(mut record: Record, rows: &mut Rows<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One record per row. Text labels have no place in a record and are left out, as are other texts.
+/// One record per row.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
+    let mut blocks: Vec<(&str, &Block)> = Vec::new();
+    if answer.form != Form::Selected {
+        blocks.push((if answer.form == Form::Labels { "predicted_label" } else { "score" }, answer.scores));
+        blocks.extend(answer.labels.map(|labels| ("predicted_label", labels)));
+    }
+    blocks.extend(answer.extras.iter().map(|extra| (&*extra.name, &extra.block)));
+    let blocks: Vec<(&str, &Block, bool)> = blocks.into_iter().map(|(name, block)| (name, block, is_narrow(block))).collect();
     let mut out = Vec::new();
     for row in 0..answer.scores.rows() {
-        let mut label = HashMap::new();
-        let mut add = |name: &str, block: &Block| {
-            if let Some(value) = numbers(block, row) {
-                label.insert(name.to_owned(), Value { values: Some(Values::Float32(value)) });
-            }
+        let one = |(name, block, narrow): &(&str, &Block, bool)| {
+            values(block, row, *narrow).map(|values| ((*name).to_owned(), Value { values: Some(values) }))
         };
-        if answer.form != Form::Selected {
-            add(if answer.form == Form::Labels { "predicted_label" } else { "score" }, answer.scores);
-            if let Some(labels) = answer.labels {
-                add("predicted_label", labels);
-            }
-        }
-        for extra in answer.extras {
-            add(&extra.name, &extra.block);
-        }
+        let label = blocks.iter().filter_map(one).collect();
         let payload = Record { features: HashMap::new(), label }.encode_to_vec();
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -176,11 +173,25 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
     out
 }
 
-fn numbers(block: &Block, row: usize) -> Option<Float32> {
+/// Whether 32-bit numbers hold every value of a block: all of one column are written alike.
+fn is_narrow(block: &Block) -> bool {
+    match block {
+        Block::F64(_) => false,
+        Block::I64(tensor) => tensor.values().iter().all(|value| value.unsigned_abs() <= 1 << f32::MANTISSA_DIGITS),
+        _ => true,
+    }
+}
+
+/// One row of a block.
+fn values(block: &Block, row: usize, narrow: bool) -> Option<Values> {
     let columns = block.columns();
-    let block = block.slice_rows(row, 1)?.to(ValueKind::F32)?;
-    let values = block.f32s()?.values().to_vec();
-    Some(Float32 { values, keys: Vec::new(), shape: if columns == 1 { Vec::new() } else { vec![columns as u64] } })
+    let (keys, shape) = (Vec::new(), if columns == 1 { Vec::new() } else { vec![columns as u64] });
+    let one = block.slice_rows(row, 1)?;
+    Some(match &one {
+        Block::Text(texts) => Values::Bytes(Bytes { value: texts.values().iter().map(|text| text.as_bytes().to_vec()).collect() }),
+        numbers if narrow => Values::Float32(Float32 { values: numbers.to(ValueKind::F32)?.f32s()?.values().to_vec(), keys, shape }),
+        numbers => Values::Float64(Float64 { values: numbers.to(ValueKind::F64)?.f64s()?.values().to_vec(), keys, shape }),
+    })
 }
 
 #[cfg(test)]
@@ -259,5 +270,25 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!((of("score"), of("predicted_label")), (vec![0.25, 0.75], vec![1.0]));
+    }
+
+    #[test]
+    fn what_32_bits_do_not_hold_is_written_wider_and_text_as_bytes() {
+        let (large, wide) = (16_777_217i64, 0.1f64);
+        let scores: Block = Tensor::new(1, vec![wide, 0.5]).unwrap().into();
+        let labels: Block = Tensor::new(1, vec![1, large]).unwrap().into();
+        let words: Block = Tensor::new(1, vec![Box::<str>::from("yes"), "né".into()]).unwrap().into();
+        let extras = [super::super::answer::Extra { name: "word".into(), block: words, list: false, inner: 0 }];
+        let answer = Answer { scores: &scores, list: false, labels: Some(&labels), extras: &extras, form: Form::Predictions };
+        let mut rest = write(&answer);
+        for (score, label, word) in [(wide, 1.0, "yes"), (0.5, large as f64, "né")] {
+            let (payload, after) = frame(&rest).unwrap();
+            let record = Record::decode(payload).unwrap();
+            let of = |name: &str| record.label[name].values.clone().unwrap();
+            let double = |value: f64| Values::Float64(Float64 { values: vec![value], ..Default::default() });
+            assert_eq!((of("score"), of("predicted_label")), (double(score), double(label)));
+            assert_eq!(of("word"), Values::Bytes(Bytes { value: vec![word.as_bytes().to_vec()] }));
+            rest = after.to_vec();
+        }
     }
 }

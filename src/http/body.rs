@@ -110,9 +110,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Of a body that begins now and may pause for `idle`.
+    /// Of what begins now and may pause for `idle`.
     pub(super) fn new(idle: Duration) -> Self {
-        Self { began: Instant::now(), bytes: 0, idle }
+        Self::since(Instant::now(), idle)
+    }
+
+    /// Of what began then.
+    pub(super) fn since(began: Instant, idle: Duration) -> Self {
+        Self { began, bytes: 0, idle }
     }
 
     /// Counts `bytes` that came.

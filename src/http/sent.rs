@@ -75,3 +75,51 @@ pub(super) fn listener(address: SocketAddr, idle: Duration) -> std::io::Result<T
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn sent(bytes: usize, ago: u64, room: &Arc<Room>) -> Sent {
+        let began = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
+        let pace = Pace::since(began, Duration::from_secs(1));
+        Sent { rest: vec![b'1'; bytes].into(), pace, _share: room.share(bytes).unwrap() }
+    }
+
+    #[test]
+    fn an_answer_goes_piece_by_piece_and_is_broken_off_when_it_is_taken_too_slowly() {
+        let room = Room::of_answers(1 << 20);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut pieces = |mut answer: Sent| {
+            let mut lengths = Vec::new();
+            loop {
+                match Pin::new(&mut answer).poll_next(&mut context) {
+                    Poll::Ready(Some(Ok(piece))) => lengths.push(piece.len()),
+                    Poll::Ready(Some(Err(_))) => return (lengths, false),
+                    _ => return (lengths, true),
+                }
+            }
+        };
+        assert_eq!(pieces(sent(2 * SHORT + 1, 0, &room)), (vec![SHORT, SHORT, 1], true));
+        // In 20 seconds about 160 KiB have to be taken, and a second is given.
+        assert_eq!(pieces(sent(4 * SHORT, 20, &room)), (vec![], false));
+        assert_eq!(pieces(sent(4 * SHORT, 8, &room)), (vec![SHORT; 4], true));
+        // All of it was given back.
+        assert!(body(vec![0; 1 << 20], &room, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn long_answers_share_their_room_and_short_ones_need_none() {
+        let room = Room::of_answers(300_000);
+        let idle = Duration::from_secs(1);
+        let held = body(vec![0; 200_000], &room, idle).unwrap();
+        assert_eq!(body(vec![0; 200_000], &room, idle).map(drop).unwrap_err().kind(), Kind::Unavailable);
+        assert!(body(vec![0; SHORT], &room, idle).is_ok());
+        assert_eq!(body(vec![0; 300_001], &room, idle).map(drop).unwrap_err().kind(), Kind::TooLarge);
+        drop(held);
+        assert!(body(vec![0; 200_000], &room, idle).is_ok());
+    }
+}

@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::postprocess::Postprocess;
 use super::select::{Selected, select};
 use super::{Extra, Model, Output, Schema};
+use crate::codec::answer::CONTRIBUTIONS;
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Block, Part};
 
@@ -122,7 +123,7 @@ fn answer(model: &dyn Model, input: &[Block], explain: bool, nanos: Option<u64>)
         finite(&block)?;
         let width = schema.features + 1;
         let inner = if block.columns() > width { width } else { 0 };
-        output.extras.push(Extra { name: "contributions".into(), block, list: true, inner });
+        output.extras.push(Extra { name: CONTRIBUTIONS.into(), block, list: true, inner });
     }
     Ok(Some(output))
 }
@@ -132,7 +133,7 @@ fn pick(output: Output, selected: &[Selected], last: bool) -> Result<Output> {
     match selected {
         [] => Ok(output),
         _ if last => {
-            let contributions = output.extras.iter().filter(|extra| *extra.name == *"contributions").cloned().collect::<Vec<_>>();
+            let contributions = output.extras.iter().filter(|extra| *extra.name == *CONTRIBUTIONS).cloned().collect::<Vec<_>>();
             let mut shown = select(&output, selected)?;
             shown.extras.extend(contributions);
             Ok(shown)

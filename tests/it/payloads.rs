@@ -102,7 +102,7 @@ fn csv_is_read_in_every_spelling_and_refused_by_row_and_column() {
     let rows: Vec<(Vec<u8>, &str)> = [
         (
             format!("{header}\n{HOUSE}"),
-            "row 1, column 1 (`YEAR_BUILT`) is `YEAR_BUILT`, no number; send numbers only, without a header line",
+            "row 1, column 1 (`YEAR_BUILT`) is `YEAR_BUILT`, no number; send numbers only (a category as its code), without a header line",
         ),
         (format!("{HOUSE}\n1,2,3,two,5,6,7,8\n"), "row 2, column 4 (`NUM_BATHROOMS`) is `two`, no number"),
         (format!("{HOUSE}\n1,2,3,4,5,6,7"), "row 2 has 7 values; the model takes 8"),
