@@ -378,8 +378,11 @@ impl Service {
             let reader = BlobReader::open(read, pointer.prepared)?;
             let length = reader.length();
             let mut reader = Timed { reader, spent: started.elapsed() };
-            // What was checked when it was prepared is wrong only if the stored bytes are.
-            let model = runtime::load(&pointer.format, &mut reader, length).map_err(|error| error.as_kind(Kind::Internal))?;
+            let model = runtime::load(&pointer.format, &mut reader, length).map_err(|error| match error.kind() {
+                Kind::Unavailable => error,
+                // What was checked when it was prepared is wrong only if the stored bytes are.
+                _ => error.as_kind(Kind::Internal),
+            })?;
             Ok((Loaded(model), reader.spent))
         })?;
         if let Some(metrics) = metrics {

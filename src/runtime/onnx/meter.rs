@@ -6,6 +6,8 @@
 //! forget. Knows no operator. Next: `graph.rs`.
 
 use std::cell::Cell;
+#[cfg(feature = "onnxruntime")]
+use std::time::Duration;
 
 use super::value::{Data, RANK_MAX, Value, View, fault};
 use crate::error::{Error, Kind, Result};
@@ -135,6 +137,23 @@ impl Meter {
     pub(crate) fn reads(&self, view: View<'_>) -> Result<()> {
         let View::Text(list) = view else { return Ok(()) };
         self.work(list.iter().map(|text| text.len() as u64).sum::<u64>() / 8)
+    }
+
+    /// How long what does not count its own steps may take: as long as the steps that are left, at a nanosecond each.
+    #[cfg(feature = "onnxruntime")]
+    pub(crate) fn left(&self) -> Duration {
+        Duration::from_nanos(if self.trial { TRIAL_MAX } else { WORK_MAX }.saturating_sub(self.work.get()))
+    }
+
+    /// Counts what took `time` as so many steps. Not in a trial run, whose count becomes part of the prepared form, which
+    /// is the same whenever it is made.
+    ///
+    /// # Errors
+    /// As [`Meter::work`].
+    #[cfg(feature = "onnxruntime")]
+    pub(crate) fn took(&self, time: Duration) -> Result<()> {
+        let steps = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.work(if self.trial { 0 } else { steps })
     }
 
     /// Steps taken.

@@ -12,6 +12,11 @@ mod graph;
 mod meter;
 mod ml;
 mod node;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
+#[cfg(not(feature = "onnxruntime"))]
+#[path = "onnxruntime/absent.rs"]
+mod onnxruntime;
 mod ops;
 mod proto;
 mod rows;
@@ -40,6 +45,10 @@ use crate::names::shown;
 use crate::tensor::{Block, Part, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "onnx", recognises: proto::recognises, prepare, load };
+/// What [`FORMAT`] hands over to onnxruntime; never recognised by itself.
+pub(super) const HANDED_OVER: Format = Format { name: "onnxruntime", recognises: |_| false, prepare, load: onnxruntime::load };
+
+pub use self::onnxruntime::start as start_onnxruntime;
 
 /// The most operator sets, which every node is looked up in.
 const OPSETS_MAX: usize = 256;
@@ -63,9 +72,54 @@ struct Head {
     kinds: Vec<ValueKind>,
 }
 
+/// What works a graph out.
+#[derive(Debug)]
+enum Engine {
+    Own(Plan),
+    /// What this interpreter does not have.
+    #[cfg(feature = "onnxruntime")]
+    Foreign(onnxruntime::Session),
+}
+
+impl Engine {
+    fn run<'a>(&'a self, inputs: SmallVec<[Slot<'a>; 8]>, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
+        match self {
+            Self::Own(plan) => plan.run(inputs, meter),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(session) => session.run(inputs, meter),
+        }
+    }
+
+    /// How many operators run, where that is known.
+    fn steps(&self) -> usize {
+        match self {
+            Self::Own(plan) => plan.steps(),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(_) => 0,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Own(plan) => plan.weight(),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(session) => session.weight(),
+        }
+    }
+
+    fn ensembles(&self) -> impl Iterator<Item = (&Ensemble, Vec<i64>, &str)> {
+        let plan = match self {
+            Self::Own(plan) => Some(plan),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(_) => None,
+        };
+        plan.into_iter().flat_map(Plan::ensembles)
+    }
+}
+
 #[derive(Debug)]
 struct Onnx {
-    plan: Plan,
+    engine: Engine,
     inputs: Vec<Input>,
     roles: Vec<Role>,
     /// The labels there are, of a classifier that says them.
@@ -74,7 +128,17 @@ struct Onnx {
     head: Head,
 }
 
-fn opsets(model: &proto::Model) -> Opsets {
+/// The operator sets that a model imports.
+///
+/// # Errors
+/// When it imports none, or more than are looked through.
+fn opsets(model: &proto::Model) -> Result<Opsets> {
+    if model.opset_import.is_empty() {
+        return Err(Error::invalid("the ONNX file does not say which operator sets it uses"));
+    }
+    if model.opset_import.len() > OPSETS_MAX {
+        return Err(Error::invalid(format!("the ONNX file imports more than {OPSETS_MAX} operator sets")));
+    }
     let mut list: Vec<(String, i64)> = model.opset_import.iter().map(|set| (set.domain.clone(), set.version)).collect();
     // Graphs may use these without naming them.
     for (domain, version) in [("ai.onnx.ml", 1), ("com.microsoft", 1), ("", 1)] {
@@ -82,20 +146,18 @@ fn opsets(model: &proto::Model) -> Opsets {
             list.push((domain.to_owned(), version));
         }
     }
-    Opsets(list)
+    Ok(Opsets(list))
+}
+
+fn graph_of(model: &proto::Model) -> Result<&proto::Graph> {
+    model.graph.as_ref().ok_or_else(|| Error::invalid("the ONNX file holds no graph"))
 }
 
 fn plan(model: &proto::Model, ready: Vec<Ensemble>) -> Result<Plan> {
-    let graph = model.graph.as_ref().ok_or_else(|| Error::invalid("the ONNX file holds no graph"))?;
-    if model.opset_import.is_empty() {
-        return Err(Error::invalid("the ONNX file does not say which operator sets it uses"));
-    }
-    if model.opset_import.len() > OPSETS_MAX {
-        return Err(Error::invalid(format!("the ONNX file imports more than {OPSETS_MAX} operator sets")));
-    }
-    let opsets = opsets(model);
+    let graph = graph_of(model)?;
+    let opsets = opsets(model)?;
     let ready = RefCell::new(ready.into_iter().map(Some).collect());
-    Planner { opsets: &opsets, ready, folds: RefCell::default(), nodes: RefCell::new(0) }.plan(graph, &[])
+    Planner { opsets: &opsets, ready, folds: RefCell::default(), nodes: RefCell::new(0), check: false }.plan(graph, &[])
 }
 
 /// Leaves out what the plan keeps in flat form, and says where it is.
@@ -120,6 +182,13 @@ fn slim(graph: &mut proto::Graph, ensembles: &[(String, Vec<i64>)]) {
 }
 
 fn prepare(bytes: &[u8]) -> Result<Prepared> {
+    prepare_own(bytes).or_else(|refusal| match refusal.kind() {
+        Kind::Unsupported | Kind::Model => onnxruntime::prepare(bytes, refusal),
+        _ => Err(refusal),
+    })
+}
+
+fn prepare_own(bytes: &[u8]) -> Result<Prepared> {
     let mut model = proto::read(bytes::Bytes::copy_from_slice(bytes))?;
     functions::write_out(&mut model)?;
     // Names are how flat trees find their node again; without one a node gets its place.
@@ -132,12 +201,12 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
             }
         }
     }
-    let plan = plan(&model, Vec::new())?;
+    let engine = Engine::Own(plan(&model, Vec::new())?);
     let Some(graph) = &mut model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
     let (inputs, parts, single) = inputs(graph)?;
-    let mut head = trial(&plan, &inputs, &parts, graph, single)?;
+    let mut head = trial(&engine, &inputs, &parts, graph, single)?;
     let kept: Vec<(&Ensemble, (String, Vec<i64>))> =
-        plan.ensembles().map(|(ensemble, marks, place)| (ensemble, (place.to_owned(), marks))).collect();
+        engine.ensembles().map(|(ensemble, marks, place)| (ensemble, (place.to_owned(), marks))).collect();
     let trees = kept.iter().map(|(ensemble, _)| ensemble.trees()).sum::<usize>();
     let core = kept.iter().map(|(ensemble, _)| ensemble.node_bytes()).sum::<usize>();
     head.ensembles = kept.iter().map(|(ensemble, _)| (ensemble.features(), ensemble.groups())).collect();
@@ -148,41 +217,72 @@ fn prepare(bytes: &[u8]) -> Result<Prepared> {
     for (ensemble, _) in &kept {
         ensemble.write(&mut writer);
     }
-    let (prepared, library) = (writer.finish(), library(&model));
-    let outputs: Vec<Box<str>> = model.graph.iter().flat_map(|graph| &graph.output).map(|info| info.name.as_str().into()).collect();
+    let (prepared, told) = (writer.finish(), Told::of(&model));
     // Gone before the loaded form is there too.
     drop((kept, model));
-    drop(plan);
+    drop(engine);
     // Loaded once here, so that what was written is known to load and its weight is the weight.
-    let loaded = read(&mut prepared.as_slice(), prepared.len() as u64)?;
-    let kind = match (&loaded.roles, trees) {
-        (roles, _) if roles.contains(&Role::Labels) => "classifier",
-        (roles, _) if roles.contains(&Role::Scores { list: false }) => "regressor",
-        _ => "transformer",
-    };
-    let answers = outputs.into_iter().zip(&loaded.roles).zip(head.columns.iter().zip(&head.kinds));
-    let answers = answers.map(|((name, role), (&columns, &kind))| {
-        let answered = match role {
-            Role::Labels => "predicted_label",
-            Role::Scores { .. } => "score",
-            Role::Extra(own) => own,
-        };
-        Answered { name, answered: answered.into(), kind, columns }
-    });
-    let summary = Summary {
-        answers: answers.collect(),
-        format: FORMAT.name.to_owned(),
-        kind: kind.to_owned(),
-        library,
-        features: loaded.schema.features,
-        outputs: loaded.schema.outputs,
-        names: loaded.schema.names.to_vec(),
-        inputs: loaded.schema.parts.to_vec(),
-        trees: (trees > 0).then_some(trees),
-        weight: loaded.weight(),
-        core: if core > 0 { core } else { loaded.plan.weight() },
-    };
+    let mut loaded = read(&mut prepared.as_slice(), prepared.len() as u64)?;
+    loaded.head.kinds = head.kinds;
+    let mut summary = told.summary(&FORMAT, &loaded);
+    summary.trees = (trees > 0).then_some(trees);
+    if core > 0 {
+        summary.core = core;
+    }
     Ok(Prepared { summary, bytes: prepared })
+}
+
+/// The file inside the prepared form of a graph that was handed over.
+///
+/// # Errors
+/// When the form is damaged.
+pub(super) fn handed_over(mut form: &[u8]) -> Result<Vec<u8>> {
+    let length = form.len() as u64;
+    let (_, mut reader) = Reader::new::<serde::de::IgnoredAny>(&mut form, length)?;
+    reader.array()
+}
+
+/// What a file says of itself that is shown to users.
+struct Told {
+    library: Option<String>,
+    outputs: Vec<Box<str>>,
+}
+
+impl Told {
+    fn of(model: &proto::Model) -> Self {
+        let outputs = model.graph.iter().flat_map(|graph| &graph.output).map(|info| info.name.as_str().into());
+        Self { library: library(model), outputs: outputs.collect() }
+    }
+
+    fn summary(self, format: &Format, loaded: &Onnx) -> Summary {
+        let kind = match &loaded.roles {
+            roles if roles.contains(&Role::Labels) => "classifier",
+            roles if roles.contains(&Role::Scores { list: false }) => "regressor",
+            _ => "transformer",
+        };
+        let answers = self.outputs.into_iter().zip(&loaded.roles).zip(loaded.head.columns.iter().zip(&loaded.head.kinds));
+        let answers = answers.map(|((name, role), (&columns, &kind))| {
+            let answered = match role {
+                Role::Labels => "predicted_label",
+                Role::Scores { .. } => "score",
+                Role::Extra(own) => own,
+            };
+            Answered { name, answered: answered.into(), kind, columns }
+        });
+        Summary {
+            answers: answers.collect(),
+            format: format.name.to_owned(),
+            kind: kind.to_owned(),
+            library: self.library,
+            features: loaded.schema.features,
+            outputs: loaded.schema.outputs,
+            names: loaded.schema.names.to_vec(),
+            inputs: loaded.schema.parts.to_vec(),
+            trees: None,
+            weight: loaded.weight(),
+            core: loaded.engine.weight(),
+        }
+    }
 }
 
 fn library(model: &proto::Model) -> Option<String> {
@@ -203,11 +303,11 @@ fn read(source: &mut dyn Read, length: u64) -> Result<Onnx> {
     let plan = plan(&model, ensembles)?;
     let Some(graph) = &model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
     let (inputs, parts, _) = inputs(graph)?;
-    Onnx::new(plan, inputs, parts, graph, head)
+    Onnx::new(Engine::Own(plan), inputs, parts, graph, head)
 }
 
 impl Onnx {
-    fn new(plan: Plan, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, head: Head) -> Result<Self> {
+    fn new(engine: Engine, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, head: Head) -> Result<Self> {
         let damaged = || Error::new(Kind::Internal, "a prepared form is damaged (its outputs); run `rookery verify` on the database");
         if head.columns.len() != graph.output.len() || head.columns.contains(&0) {
             return Err(damaged());
@@ -225,13 +325,13 @@ impl Onnx {
         let kind = roles.iter().position(|role| *role == Role::Labels).and_then(|at| kind_of(elements.get(at).copied().flatten()?));
         let classes = label.zip(kind).and_then(|((label, scores), kind)| classes::classes(graph, label, scores, kind)).map(Arc::new);
         let schema = Schema { names: names(&parts).into(), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
-        Ok(Self { plan, inputs, roles, classes, schema, head })
+        Ok(Self { engine, inputs, roles, classes, schema, head })
     }
 
     fn values(&self, input: &[Block], first: usize, rows: usize, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
         let slots = self.inputs.iter().zip(input).map(|(input, block)| input.slot(block, first, rows));
         let slots = slots.collect::<Result<SmallVec<[Slot<'_>; 8]>>>()?;
-        let values = self.plan.run(slots, meter)?;
+        let values = self.engine.run(slots, meter)?;
         for (value, columns) in values.iter().zip(&self.head.columns) {
             if value.data.len() != rows * columns {
                 let text = format!("the graph gave an array of shape {:?} for {rows} rows of {columns} values", value.shape.as_slice());
@@ -291,7 +391,7 @@ impl Model for Onnx {
     fn weight(&self) -> usize {
         let classes = self.classes.as_ref().map_or(0, |classes| size_of::<Block>() + classes.weight());
         let parts: usize = self.schema.parts.iter().map(|part| size_of::<Part>() + size_of::<Input>() + part.name.len()).sum();
-        size_of::<Self>() + self.plan.weight() + self.schema.names.weight() + classes + parts + self.roles.len() * size_of::<Role>()
+        size_of::<Self>() + self.engine.weight() + self.schema.names.weight() + classes + parts + self.roles.len() * size_of::<Role>()
     }
 
     fn cost(&self, rows: usize) -> u64 {

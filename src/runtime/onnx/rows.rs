@@ -4,10 +4,10 @@
 
 use smallvec::SmallVec;
 
-use super::graph::{Plan, Slot};
+use super::graph::Slot;
 use super::meter::Meter;
 use super::value::{self, Data, Shape, Value, View, fault};
-use super::{Head, proto};
+use super::{Engine, Head, proto};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::runtime::pipeline::CELLS_MAX;
@@ -101,7 +101,7 @@ fn nothing(kind: ValueKind, count: usize) -> Data {
 }
 
 /// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
-pub(super) fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
+pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
     let run = |rows: usize| {
         let meter = Meter::trial();
         let data: Vec<Data> = parts
@@ -113,9 +113,14 @@ pub(super) fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto
             })
             .collect();
         let slots = data.iter().zip(inputs).map(|(data, input)| Slot::Lent(input.shape(rows), data.view()));
-        plan.run(slots, &meter).map(|values| (values, meter))
+        engine.run(slots.collect(), &meter).map(|values| (values, meter))
     };
-    let (one, first) = run(1).map_err(|error| error.within("a trial row could not be answered").as_kind(Kind::Validation))?;
+    // A fault may be of a type that is not had here: who prepares asks another runtime then.
+    let refused = |error: Error| {
+        let kind = if error.kind() == Kind::Model { Kind::Model } else { Kind::Validation };
+        error.as_kind(kind).within("a trial row could not be answered")
+    };
+    let (one, first) = run(1).map_err(refused)?;
     let mut columns = Vec::with_capacity(one.len());
     for (value, info) in one.iter().zip(&graph.output) {
         let count = value.data.len();
@@ -136,14 +141,14 @@ pub(super) fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto
     let work = Meter::steps;
     let (each, spread) = match &second {
         Some((_, meter)) => (work(meter).saturating_sub(work(&first)), meter.peak().saturating_sub(first.peak())),
-        None => (work(&first) + 50 * plan.steps() as u64, first.peak()),
+        None => (work(&first) + 50 * engine.steps() as u64, first.peak()),
     };
     let total: usize = columns.iter().sum();
     Ok(Head {
         together: second.is_some(),
         spread: spread.max(total).max(1),
         columns,
-        fixed: 500 + 100 * plan.steps() as u64 + work(&first).saturating_sub(each) / 2,
+        fixed: 500 + 100 * engine.steps() as u64 + work(&first).saturating_sub(each) / 2,
         each: each.div_ceil(2).max(1),
         ensembles: Vec::new(),
         kinds: one.iter().map(|value| value.data.kind()).collect(),
