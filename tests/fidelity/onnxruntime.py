@@ -46,9 +46,14 @@ def plain(net, output, rank=2):
     return model(net, [(output, FLOAT, ["N"] + [None] * (rank - 1))])
 
 
+def gelu(net, x, width):
+    """By an operator that Rookery does not have."""
+    return net.op("BiasGelu", x, weight(width), domain=MS)
+
+
 def bias_gelu():
     net = Net(32)
-    x = net.op("BiasGelu", net.op("MatMul", "X", weight(32, 64)), weight(64), domain=MS)
+    x = gelu(net, net.op("MatMul", "X", weight(32, 64)), 64)
     return plain(net, net.op("MatMul", x, weight(64, 3))), rows(32)
 
 
@@ -82,7 +87,7 @@ def words(zipmap):
     city = net.op("OneHotEncoder", "city", domain="ai.onnx.ml", cats_strings=["Rome", "Oslo", "Zürich"], zeros=1)
     city = net.op("Reshape", city, np.array([-1, 3]))
     age = net.op("Cast", "age", to=FLOAT)
-    x = net.op("QuickGelu", net.op("Concat", city, age, axis=1), domain=MS, alpha=1.5)
+    x = gelu(net, net.op("Concat", city, age, axis=1), 5)
     label, scores = net.op(
         "LinearClassifier", x, outputs=2, domain="ai.onnx.ml", coefficients=weight(3, 5).ravel().tolist(), intercepts=[0.1, 0.2, 0.3],
         classlabels_strings=["high", "low", "middle"], post_transform="SOFTMAX")
@@ -103,7 +108,7 @@ def words(zipmap):
 def several():
     """A label, scores, and outputs of other types beside them."""
     net = Net(6)
-    x = net.op("FastGelu", net.op("MatMul", "X", weight(6, 4)), domain=MS)
+    x = gelu(net, net.op("MatMul", "X", weight(6, 4)), 4)
     label = net.op("ArgMax", x, axis=1, keepdims=0)
     above = net.op("Greater", x, np.float32(0.1))
     small = net.op("Cast", net.op("Mul", x, np.float32(50)), to=TensorProto.UINT8)
@@ -114,16 +119,16 @@ def several():
 
 def function():
     """A function of the file's own, called twice."""
-    body = [helper.make_node("FastGelu", ["x"], ["m"], domain=MS), helper.make_node("Add", ["m", "x"], ["y"])]
-    own = helper.make_function("own", "Step", ["x"], ["y"], body, [helper.make_opsetid("", 17), helper.make_opsetid(MS, 1)])
+    body = [helper.make_node("BiasGelu", ["x", "b"], ["m"], domain=MS), helper.make_node("Add", ["m", "x"], ["y"])]
+    own = helper.make_function("own", "Step", ["x", "b"], ["y"], body, [helper.make_opsetid("", 17), helper.make_opsetid(MS, 1)])
     net = Net(5)
-    return model(net, [(net.op("Step", net.op("Step", "X", domain="own"), domain="own"), FLOAT, ["N", 5])], functions=[own]), rows(5)
+    return model(net, [(net.op("Step", net.op("Step", "X", weight(5), domain="own"), weight(5), domain="own"), FLOAT, ["N", 5])], functions=[own]), rows(5)
 
 
 def one_row():
     """Made for one row: rows are worked on one by one."""
     net = Net(5)
-    x = net.op("Reshape", net.op("FastGelu", net.op("MatMul", "X", weight(5, 6)), domain=MS), np.array([1, 6]))
+    x = net.op("Reshape", gelu(net, net.op("MatMul", "X", weight(5, 6)), 6), np.array([1, 6]))
     return model(net, [(x, FLOAT, [1, 6])], [("X", FLOAT, [1, 5])]), rows(5)
 
 
@@ -131,7 +136,7 @@ def doubles():
     """Two inputs, one of doubles and one of truths."""
     net = Net(1)
     x = net.op("Where", "on", net.op("Cast", "d", to=FLOAT), np.float32(-1))
-    return model(net, [(net.op("FastGelu", x, domain=MS), FLOAT, ["N", 3])], [("d", TensorProto.DOUBLE, ["N", 3]), ("on", BOOL, ["N", 1])]), {
+    return model(net, [(gelu(net, x, 3), FLOAT, ["N", 3])], [("d", TensorProto.DOUBLE, ["N", 3]), ("on", BOOL, ["N", 1])]), {
         "d": RNG.normal(size=(9, 3)),
         "on": RNG.integers(0, 2, (9, 1)).astype(bool),
     }
