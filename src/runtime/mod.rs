@@ -333,3 +333,8 @@ pub fn load(format: &str, source: &mut dyn Read, length: u64) -> Result<Box<dyn 
     let known = known.ok_or_else(|| Error::new(Kind::Internal, format!("this build cannot load models of format `{format}`")))?;
     (known.load)(source, length)
 }
+
+/// Whether loading a model of `format` may take seconds, so that nothing that others wait for should be held meanwhile.
+pub fn loads_slowly(format: &str) -> bool {
+    format == onnx::HANDED_OVER.name
+}

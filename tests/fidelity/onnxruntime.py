@@ -81,6 +81,10 @@ def half():
     return plain(net, net.op("Cast", x, to=FLOAT)), rows(16)
 
 
+# Not sorted, as maps by label are.
+LABELS = ["middle", "high", "low"]
+
+
 def words(zipmap):
     """Text and whole numbers in, text labels out, scores as they are or by label."""
     net = Net(1)
@@ -90,9 +94,9 @@ def words(zipmap):
     x = gelu(net, net.op("Concat", city, age, axis=1), 5)
     label, scores = net.op(
         "LinearClassifier", x, outputs=2, domain="ai.onnx.ml", coefficients=weight(3, 5).ravel().tolist(), intercepts=[0.1, 0.2, 0.3],
-        classlabels_strings=["high", "low", "middle"], post_transform="SOFTMAX")
+        classlabels_strings=LABELS, post_transform="SOFTMAX")
     if zipmap:
-        scores = net.op("ZipMap", scores, domain="ai.onnx.ml", classlabels_strings=["high", "low", "middle"])
+        scores = net.op("ZipMap", scores, domain="ai.onnx.ml", classlabels_strings=LABELS)
     file = model(net, [(label, TEXT, ["N"]), (scores, FLOAT, ["N", 3])], [("city", TEXT, ["N", 1]), ("age", INT64, ["N", 2])])
     if zipmap:
         import onnx
@@ -204,7 +208,7 @@ def expected(session, feeds, fixed):
     """What onnxruntime answers, as lists of rows by output."""
     count = len(next(iter(feeds.values())))
     runs = [{name: value[row : row + 1] for name, value in feeds.items()} for row in range(count)] if fixed else [feeds]
-    results = [[np.array([list(row.values()) for row in one]) if isinstance(one, list) else one for one in session.run(None, run)] for run in runs]
+    results = [[np.array([[row[label] for label in LABELS] for row in one]) if isinstance(one, list) else one for one in session.run(None, run)] for run in runs]
     together = [np.concatenate([result[at] for result in results]) for at in range(len(results[0]))]
     return {output.name: one.reshape(count, -1) for output, one in zip(session.get_outputs(), together)}
 

@@ -56,7 +56,7 @@ fn what_is_no_library_is_an_error_at_start() {
 mod served {
     use std::time::{Duration, Instant};
 
-    use crate::onnx::{Graph, Wire, dense, info, node, tensor};
+    use crate::onnx::{Graph, Wire, dense, function, info, node, tensor};
     use crate::support::{Server, rookery};
 
     /// `Y = gelu(X + b)` by an operator that Rookery does not have.
@@ -147,33 +147,40 @@ mod served {
             with(crate::onnx::trees(&[0, 0, 0, 1, 0, 0], &[0, 0, 0, 1, 0, 0], &[2, 0, 0, 2, 0, 0]).nodes[0].clone()).file(),
             "cycle",
         );
+        // Trees that could not be read are not passed over either, as an operator is.
+        let half = Wire::default().int(1, 1).int(2, 10).bytes(8, "t").bytes(9, [0, 0]);
+        let unread = node("TreeEnsemble", "ai.onnx.ml", &["X"], &["T"]).put(5, attribute("nodes_splits", 5, half));
+        refused("unread", with(unread).file(), "nor is it given to onnxruntime");
         refused("unknown", with(unknown()).file(), "onnxruntime does not serve it either");
 
         // Functions: hidden data, calls in a circle, calls that double at each level.
-        let function = |name: &str, nodes: &[Wire]| {
-            let wire = Wire::default()
-                .bytes(1, name)
-                .bytes(4, "x")
-                .bytes(5, "y")
-                .bytes(10, "own")
-                .put(9, Wire::default().bytes(1, "own").int(2, 1));
-            nodes.iter().fold(wire, |wire, node| wire.put(7, node.clone()))
-        };
         let call = |name: &str, from: &str, to: &str| node(name, "own", &[from], &[to]);
         let calling = |functions: &[Wire]| {
             let file = Wire(Graph { nodes: vec![call("f0", "X", "Y")], ..gelu() }.file()).put(8, Wire::default().bytes(1, "own").int(2, 1));
             functions.iter().fold(file, |file, function| file.put(25, function.clone())).0
         };
+        // By an operator that Rookery does not have, and the rectifier without a bias.
+        let known = || node("FastGelu", "com.microsoft", &["x"], &["y"]);
         let hidden = node("Unheard", "com.microsoft", &["x"], &["y"]).put(5, attribute("t", 5, outside));
-        refused("hidden", calling(&[function("f0", &[hidden])]), "outside the file");
-        refused("circle", calling(&[function("f0", &[call("f0", "x", "y")])]), "circle");
+        refused("hidden", calling(&[function("f0", vec![hidden.clone()])]), "outside the file");
+        let idle = node("Identity", "", &["x"], &["y"]);
+        refused("uncalled", calling(&[function("f0", vec![known()]), function("f1", vec![hidden])]), "outside the file");
+        refused("circle", calling(&[function("f0", vec![call("f0", "x", "y")])]), "calls itself");
+        // Which of two of one name is meant, and whether the node or the function is read, is for nobody to guess.
+        let named = |domain: &str, name: &str| {
+            let wire = Wire::default().bytes(1, name).bytes(4, "x").bytes(5, "y").bytes(10, domain);
+            wire.put(7, idle.clone()).put(9, Wire::default().bytes(1, "").int(2, 15))
+        };
+        let beside = |other: Wire| calling(&[function("f0", vec![known()]), other]);
+        refused("shadow", beside(named("ai.onnx.ml", "TreeEnsembleClassifier")), "taken for another");
+        refused("colon", beside(named("own:f0", "f1")), "taken for another");
         let twice = |at: usize| {
             let next = format!("f{}", at + 1);
-            function(&format!("f{at}"), &[call(&next, "x", "m"), call(&next, "m", "y")])
+            function(&format!("f{at}"), vec![call(&next, "x", "m"), call(&next, "m", "y")])
         };
         let mut levels: Vec<Wire> = (0..30).map(twice).collect();
-        levels.push(function("f30", &[node("Relu", "", &["x"], &["y"])]));
-        refused("doubling", calling(&levels), "nodes");
+        levels.push(function("f30", vec![node("Relu", "", &["x"], &["y"])]));
+        refused("doubling", calling(&levels), "grow too large");
 
         // What only a run shows: far too large, and without end.
         let shape: Vec<u8> = [1i64 << 29, 2].iter().flat_map(|side| side.to_le_bytes()).collect();
@@ -200,5 +207,54 @@ mod served {
         ];
         refused("endless", graph.file(), "too long");
         server.put_model("h/good", &gelu().file()).expect(201);
+    }
+
+    #[test]
+    fn a_function_counts_as_often_as_it_is_called() {
+        let Some(library) = library() else { return };
+        let server = Server::with(&["--onnxruntime", &library]);
+        let weight = |name: &str, calls: usize| {
+            let many = Wire::default().bytes(1, "value").int(20, 4).put(5, tensor("w", &[2, 1 << 15], &[0.5; 1 << 16]));
+            let nodes = vec![
+                node("Constant", "", &[], &["w"]).put(5, many),
+                node("MatMul", "", &["x", "w"], &["m"]),
+                node("ReduceMean", "", &["m"], &["n"]).put(5, Wire::default().bytes(1, "axes").int(20, 7).int(8, 1)),
+                node("Sub", "", &["x", "n"], &["d"]),
+                node("FastGelu", "com.microsoft", &["d"], &["y"]),
+            ];
+            let at = |step: usize| if step == calls { "Y".to_owned() } else { format!("x{step}") };
+            let call =
+                |step: usize| node("f", "own", &[if step == 0 { "X".to_owned() } else { at(step) }.as_str()], &[at(step + 1).as_str()]);
+            let graph = Graph { nodes: (0..calls).map(call).collect(), weights: vec![], ..gelu() };
+            let file = graph.with(&[function("f", nodes)]).put(8, Wire::default().bytes(1, "own").int(2, 1)).0;
+            server.put_model(&format!("f/{name}"), &file).expect(201);
+            let shown = server.admin("GET", &format!("/api/v1/models/f/{name}"), b"").expect(200).json();
+            assert_eq!(shown["format"], "onnxruntime");
+            shown["memoryBytes"].as_u64().unwrap()
+        };
+        let (one, nine) = (weight("one", 1), weight("nine", 9));
+        assert!(nine > one + 8 * 3 * (256 << 10), "{one} and {nine} bytes");
+    }
+
+    #[test]
+    fn a_form_made_again_is_of_the_runtime_that_made_it() {
+        let Some(library) = library() else { return };
+        let with = ["--onnxruntime", library.as_str()];
+        let mut server = Server::with(&with);
+        server.put_model("g/gelu", &gelu().file()).expect(201);
+        server.put_endpoint("g", &serde_json::json!([{ "prefix": "g/" }]));
+        server.invoke("g", Some("gelu"), &server.admin, "1,1").expect(200);
+        assert_eq!(server.terminate(), 0, "what was loaded must not keep it from ending well");
+        // As if an earlier release had run it by itself, in a layout that is read no more.
+        let kept = rusqlite::Connection::open(&server.db).unwrap();
+        kept.execute_batch("UPDATE version SET format = 'onnx', prepared_format = prepared_format - 1").unwrap();
+        drop(kept);
+        let mut without = again(&server, &[]);
+        let refused = without.invoke("g", Some("gelu"), &without.admin, "1,1").expect(424).message();
+        assert!(refused.contains("started with --onnxruntime"), "{refused}");
+        without.kill();
+        let server = again(&server, &with);
+        server.invoke("g", Some("gelu"), &server.admin, "1,1").expect(200);
+        assert_eq!(server.admin("GET", "/api/v1/models/g/gelu", b"").expect(200).json()["format"], "onnxruntime");
     }
 }

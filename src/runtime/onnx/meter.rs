@@ -355,4 +355,19 @@ mod tests {
         meter.unhold(1);
         assert!(meter.hold(1).is_ok());
     }
+
+    #[cfg(feature = "onnxruntime")]
+    #[test]
+    fn the_time_of_all_runs_for_one_request_is_bounded_together() {
+        let meter = Meter::default();
+        let whole = meter.left();
+        assert!((30..120).contains(&whole.as_secs()), "{whole:?}");
+        meter.took(whole / 2).unwrap();
+        assert!(meter.left() <= whole / 2);
+        assert_eq!(meter.took(whole).unwrap_err().kind(), Kind::TooLarge);
+        assert_eq!(meter.left(), Duration::ZERO);
+        let trial = Meter::trial();
+        trial.took(whole).unwrap();
+        assert_eq!(trial.steps(), 0);
+    }
 }

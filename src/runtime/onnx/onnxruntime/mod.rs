@@ -81,6 +81,8 @@ pub(super) fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>>
     let file = proto::read(bytes.clone())?;
     let graph = graph_of(&file)?;
     let (inputs, parts, _) = inputs(graph)?;
-    let engine = Engine::Foreign(Session::new(&bytes, (form.nodes, form.bytes), &parts, classes::orders(graph))?);
-    Ok(Box::new(Onnx::new(engine, inputs, parts, graph, form.head)?))
+    // It was read once, so what fails is for want of room or by another library: no fault of the bytes or the caller.
+    let session = Session::new(&bytes, (form.nodes, form.bytes), &parts, classes::orders(graph))
+        .map_err(|error| error.as_kind(Kind::Unavailable).within("onnxruntime did not read the model this time"))?;
+    Ok(Box::new(Onnx::new(Engine::Foreign(session), inputs, parts, graph, form.head)?))
 }
