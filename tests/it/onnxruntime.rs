@@ -69,6 +69,12 @@ mod served {
         }
     }
 
+    /// The same inside a function, from `from` to `y`.
+    fn biased(from: &str) -> Vec<Wire> {
+        let bias = Wire::default().bytes(1, "value").int(20, 4).put(5, tensor("b", &[2], &[0.5, -0.5]));
+        vec![node("Constant", "", &[], &["b"]).put(5, bias), node("BiasGelu", "com.microsoft", &[from, "b"], &["y"])]
+    }
+
     /// The library to try, if one was named.
     fn library() -> Option<String> {
         let path = std::env::var("ROOKERY_TEST_ONNXRUNTIME").ok();
@@ -159,19 +165,17 @@ mod served {
             let file = Wire(Graph { nodes: vec![call("f0", "X", "Y")], ..gelu() }.file()).put(8, Wire::default().bytes(1, "own").int(2, 1));
             functions.iter().fold(file, |file, function| file.put(25, function.clone())).0
         };
-        // By an operator that Rookery does not have, and the rectifier without a bias.
-        let known = || node("FastGelu", "com.microsoft", &["x"], &["y"]);
         let hidden = node("Unheard", "com.microsoft", &["x"], &["y"]).put(5, attribute("t", 5, outside));
         refused("hidden", calling(&[function("f0", vec![hidden.clone()])]), "outside the file");
         let idle = node("Identity", "", &["x"], &["y"]);
-        refused("uncalled", calling(&[function("f0", vec![known()]), function("f1", vec![hidden])]), "outside the file");
+        refused("uncalled", calling(&[function("f0", biased("x")), function("f1", vec![hidden])]), "outside the file");
         refused("circle", calling(&[function("f0", vec![call("f0", "x", "y")])]), "calls itself");
         // Which of two of one name is meant, and whether the node or the function is read, is for nobody to guess.
         let named = |domain: &str, name: &str| {
             let wire = Wire::default().bytes(1, name).bytes(4, "x").bytes(5, "y").bytes(10, domain);
             wire.put(7, idle.clone()).put(9, Wire::default().bytes(1, "").int(2, 15))
         };
-        let beside = |other: Wire| calling(&[function("f0", vec![known()]), other]);
+        let beside = |other: Wire| calling(&[function("f0", biased("x")), other]);
         refused("shadow", beside(named("ai.onnx.ml", "TreeEnsembleClassifier")), "taken for another");
         refused("colon", beside(named("own:f0", "f1")), "taken for another");
         let twice = |at: usize| {
@@ -215,18 +219,21 @@ mod served {
         let server = Server::with(&["--onnxruntime", &library]);
         let weight = |name: &str, calls: usize| {
             let many = Wire::default().bytes(1, "value").int(20, 4).put(5, tensor("w", &[2, 1 << 15], &[0.5; 1 << 16]));
-            let nodes = vec![
+            let mut nodes = vec![
                 node("Constant", "", &[], &["w"]).put(5, many),
                 node("MatMul", "", &["x", "w"], &["m"]),
                 node("ReduceMean", "", &["m"], &["n"]).put(5, Wire::default().bytes(1, "axes").int(20, 7).int(8, 1)),
                 node("Sub", "", &["x", "n"], &["d"]),
-                node("FastGelu", "com.microsoft", &["d"], &["y"]),
             ];
+            nodes.extend(biased("d"));
             let at = |step: usize| if step == calls { "Y".to_owned() } else { format!("x{step}") };
             let call =
                 |step: usize| node("f", "own", &[if step == 0 { "X".to_owned() } else { at(step) }.as_str()], &[at(step + 1).as_str()]);
             let graph = Graph { nodes: (0..calls).map(call).collect(), weights: vec![], ..gelu() };
-            let file = graph.with(&[function("f", nodes)]).put(8, Wire::default().bytes(1, "own").int(2, 1)).0;
+            let file = graph
+                .with(&[function("f", nodes).put(9, Wire::default().bytes(1, "com.microsoft").int(2, 1))])
+                .put(8, Wire::default().bytes(1, "own").int(2, 1))
+                .0;
             server.put_model(&format!("f/{name}"), &file).expect(201);
             let shown = server.admin("GET", &format!("/api/v1/models/f/{name}"), b"").expect(200).json();
             assert_eq!(shown["format"], "onnxruntime");
