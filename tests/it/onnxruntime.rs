@@ -76,6 +76,7 @@ mod served {
     }
 
     /// The library to try, if one was named.
+    #[expect(clippy::print_stdout, reason = "who runs it by hand should see that it tried nothing")]
     fn library() -> Option<String> {
         let path = std::env::var("ROOKERY_TEST_ONNXRUNTIME").ok();
         if path.is_none() {
@@ -227,8 +228,10 @@ mod served {
             ];
             nodes.extend(biased("d"));
             let at = |step: usize| if step == calls { "Y".to_owned() } else { format!("x{step}") };
-            let call =
-                |step: usize| node("f", "own", &[if step == 0 { "X".to_owned() } else { at(step) }.as_str()], &[at(step + 1).as_str()]);
+            let call = |step: usize| {
+                let from = if step == 0 { "X".to_owned() } else { at(step) };
+                node("f", "own", &[&from], &[&at(step + 1)]).bytes(3, format!("call-{step}"))
+            };
             let graph = Graph { nodes: (0..calls).map(call).collect(), weights: vec![], ..gelu() };
             let file = graph
                 .with(&[function("f", nodes).put(9, Wire::default().bytes(1, "com.microsoft").int(2, 1))])
