@@ -88,6 +88,22 @@ struct Database {
     db: PathBuf,
 }
 
+/// Who runs graphs that are not run here.
+#[derive(Debug, Clone, Args)]
+struct Onnxruntime {
+    /// onnxruntime's shared library, for ONNX graphs with operators that Rookery does not have. It is native code that
+    /// reads what is uploaded. Needs a build with `--features onnxruntime`.
+    #[arg(long, value_name = "LIBRARY")]
+    onnxruntime: Option<PathBuf>,
+}
+
+impl Onnxruntime {
+    /// Loads the library where one was named; its arrays may take `memory` bytes.
+    fn start(&self, memory: u64) -> Result<()> {
+        self.onnxruntime.as_deref().map_or(Ok(()), |library| crate::runtime::start_onnxruntime(library, memory))
+    }
+}
+
 /// Flags that mean the same in every verb that has them: where things are, who one is there, how to answer.
 const SHARED: [&str; 4] = ["db", "json", "token", "url"];
 

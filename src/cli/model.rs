@@ -11,8 +11,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Body, Server, encoded};
-use super::output;
+use super::{Onnxruntime, output};
 use crate::artifact::{Artifact, Limits};
+use crate::config;
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::runtime::{self, Answered};
@@ -40,6 +41,8 @@ pub(super) enum ModelVerb {
     Check {
         /// The artifact.
         file: PathBuf,
+        #[command(flatten)]
+        onnxruntime: Onnxruntime,
     },
     /// List models.
     List {
@@ -203,7 +206,7 @@ impl ModelVerb {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
         match self {
             Self::Put { path, file, new, server } => put(&path, &file, new, &server, as_json),
-            Self::Check { file } => check(&file, as_json),
+            Self::Check { file, onnxruntime } => onnxruntime.start(config::half_of_memory()).and_then(|()| check(&file, as_json)),
             Self::List { prefix, server } => list(&prefix, &server, as_json),
             Self::Show(One { path, server }) => {
                 let mut shown = server.call("GET", &format!("/api/v1/models/{}", encoded(&path)), None)?;

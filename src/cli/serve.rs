@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use tracing_subscriber::EnvFilter;
 
-use super::{Database, output};
+use super::{Database, Onnxruntime, output};
 use crate::artifact::Limits;
 use crate::config::{self, Listen};
 use crate::error::{Error, Result};
@@ -30,6 +30,8 @@ pub(super) struct Serve {
     /// Memory for loaded models, such as 4GiB; half of what there is when not given.
     #[arg(long, env = "ROOKERY_MEMORY")]
     memory: Option<String>,
+    #[command(flatten)]
+    onnxruntime: Onnxruntime,
     /// PEM file of the certificate chain.
     #[arg(long, env = "ROOKERY_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -151,6 +153,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         start_log("warn,rookery=info");
         let options = self.options()?;
+        self.onnxruntime.start(options.service.memory)?;
         let service = Service::open(options.service)?;
         service.sweep()?;
         service.restore_hot()?;

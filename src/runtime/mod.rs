@@ -25,6 +25,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
+pub use self::onnx::start_onnxruntime;
 use crate::artifact::{Artifact, Member};
 pub use crate::codec::answer::Extra;
 use crate::codec::answer::{Answer, Form};
@@ -44,6 +45,7 @@ const FORMATS: &[Format] = &[
     knn::FORMAT,
     random_cut_forest::FORMAT,
     onnx::FORMAT,
+    onnx::HANDED_OVER,
 ];
 
 /// All of them in a sentence for whoever is about to upload one.
@@ -308,6 +310,22 @@ fn is_foreign(bytes: &[u8], format: &Format) -> bool {
     }
 }
 
+/// Whether a kept prepared form of `format` is what the artifact gives; one of another layout passes where the artifact
+/// can still be prepared.
+///
+/// # Errors
+/// When the artifact can be prepared no more, or the form is damaged.
+pub fn agrees(format: &str, artifact: Artifact, kept: &[u8]) -> Result<bool> {
+    let is_current = prepared::is_current(kept);
+    if format == onnx::HANDED_OVER.name {
+        // Only the other runtime can make it again, and that may not be here; the form is a head and the file itself.
+        let file = if is_current { onnx::handed_over(kept)? } else { return Ok(true) };
+        return Ok(artifact.members().iter().any(|member| *member.bytes == *file));
+    }
+    let made = prepare(artifact)?;
+    Ok(!is_current || made.bytes == kept)
+}
+
 fn unknown(artifact: &Artifact) -> Error {
     let takes = format!("Rookery takes {TAKEN}");
     match artifact.members() {
@@ -323,9 +341,15 @@ fn unknown(artifact: &Artifact) -> Error {
 /// Reads a prepared form of `format` back into a model.
 ///
 /// # Errors
-/// When the form is damaged or of a format this build does not know.
+/// When the form is damaged or of a format this build does not know; [`Kind::Unavailable`] when it was made for a runtime
+/// that was not started.
 pub fn load(format: &str, source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
     let known = FORMATS.iter().find(|known| known.name == format);
     let known = known.ok_or_else(|| Error::new(Kind::Internal, format!("this build cannot load models of format `{format}`")))?;
     (known.load)(source, length)
+}
+
+/// Whether loading a model of `format` may take seconds, so that nothing that others wait for should be held meanwhile.
+pub fn loads_slowly(format: &str) -> bool {
+    format == onnx::HANDED_OVER.name
 }

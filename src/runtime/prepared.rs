@@ -23,6 +23,11 @@ fn damaged(what: &str) -> Error {
     Error::new(Kind::Internal, format!("a prepared form is damaged ({what}); run `rookery verify` on the database"))
 }
 
+/// Whether bytes begin as forms of this [`FORMAT`] do.
+pub fn is_current(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(&MAGIC).is_some_and(|rest| rest.starts_with(&FORMAT.to_le_bytes()))
+}
+
 /// Writes a prepared form.
 #[derive(Debug)]
 pub struct Writer {

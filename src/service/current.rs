@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::names::{ModelPath, Version};
 use crate::runtime::{self, Prepared, prepared};
 use crate::store::blobs::{self, BlobId, BlobReader, CHUNK};
-use crate::store::models::{self, Pointer};
+use crate::store::models::{self, NewVersion, Pointer};
 
 /// Uploads that wait to be prepared, each with at most 4 MiB in memory; more are answered 503.
 const WAITING_MAX: usize = 64;
@@ -165,7 +165,7 @@ impl Service {
     /// who wait the first alone gets here.
     fn prepare_again(&self, pointer: &Pointer, _turn: &OwnedSemaphorePermit) -> Result<()> {
         self.preparing.failures.check(pointer.version)?;
-        let made = self.make_form(pointer).and_then(|made| self.put_form(pointer.version, &made));
+        let made = self.make_form(pointer).and_then(|made| self.put_form(pointer, &made));
         if let Err(error) = &made
             && !matches!(error.kind(), Kind::NotFound | Kind::Unavailable)
         {
@@ -188,7 +188,8 @@ impl Service {
         })
     }
 
-    fn put_form(&self, version: Version, made: &Prepared) -> Result<()> {
+    fn put_form(&self, pointer: &Pointer, made: &Prepared) -> Result<()> {
+        let version = pointer.version;
         let summary = serde_json::to_string(&made.summary).map_err(Error::internal)?;
         let staged = self.stage_form(&made.bytes)?;
         let put = self.store.housekeeping(|tx| {
@@ -200,7 +201,16 @@ impl Service {
                     blob
                 }
             };
-            models::replace_prepared(tx, version, blob, prepared::FORMAT, &summary, made.summary.weight)?;
+            let new = NewVersion {
+                version,
+                artifact: pointer.artifact,
+                prepared: blob,
+                prepared_format: prepared::FORMAT,
+                format: &made.summary.format,
+                summary: &summary,
+                weight: made.summary.weight,
+            };
+            models::replace_prepared(tx, &new)?;
             Ok(tx.epochs()?.models)
         });
         match (put, staged) {

@@ -373,14 +373,31 @@ impl Service {
     /// Reads a prepared form into a model, and counts the time of either half.
     pub(super) fn read_model(&self, pointer: &Pointer, metrics: Option<&VariantMetrics>) -> Result<Loaded> {
         let started = Instant::now();
-        let (model, download) = self.store.snapshot(|read| {
-            let reader = BlobReader::open(read, pointer.prepared)?;
-            let length = reader.length();
-            let mut reader = Timed { reader, spent: started.elapsed() };
-            // What was checked when it was prepared is wrong only if the stored bytes are.
-            let model = runtime::load(&pointer.format, &mut reader, length).map_err(|error| error.as_kind(Kind::Internal))?;
-            Ok((Loaded(model), reader.spent))
-        })?;
+        let build = |source: &mut dyn Read, length: u64| {
+            runtime::load(&pointer.format, source, length).map_err(|error| match error.kind() {
+                Kind::Unavailable => error,
+                // What was checked when it was prepared is wrong only if the stored bytes are.
+                _ => error.as_kind(Kind::Internal),
+            })
+        };
+        let (model, download) = if runtime::loads_slowly(&pointer.format) {
+            // No reader of the file is held meanwhile: there are few, and all else that is cold needs one.
+            let mut bytes = Vec::new();
+            self.store.snapshot(|read| {
+                BlobReader::open(read, pointer.prepared)?.read_to_end(&mut bytes).map_err(Error::internal)?;
+                Ok(())
+            })?;
+            let download = started.elapsed();
+            (build(&mut bytes.as_slice(), bytes.len() as u64)?, download)
+        } else {
+            self.store.snapshot(|read| {
+                let reader = BlobReader::open(read, pointer.prepared)?;
+                let length = reader.length();
+                let mut reader = Timed { reader, spent: started.elapsed() };
+                Ok((build(&mut reader, length)?, reader.spent))
+            })?
+        };
+        let model = Loaded(model);
         if let Some(metrics) = metrics {
             metrics.downloading.observe(micros(download));
             metrics.loading.observe(micros(started.elapsed().saturating_sub(download)));

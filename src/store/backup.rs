@@ -248,17 +248,17 @@ pub fn verify(path: &Path, progress: Progress<'_>) -> Result<Verified> {
             schema: connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?,
             ..Verified::default()
         };
-        let artifacts = read.all("SELECT sha256, artifact, prepared FROM version", [], |row| {
-            Ok((Version(row.get(0)?), BlobId(row.get(1)?), BlobId(row.get(2)?)))
+        let artifacts = read.all("SELECT sha256, artifact, prepared, format FROM version", [], |row| {
+            Ok((Version(row.get(0)?), BlobId(row.get(1)?), BlobId(row.get(2)?), row.get::<_, String>(3)?))
         })?;
         let all = super::blobs::stored(read)?;
-        for (version, artifact, prepared) in artifacts {
+        for (version, artifact, prepared, format) in artifacts {
             progress(verified.bytes, all);
             let (digest, bytes) = digest(read, artifact)?;
             if digest != version {
                 return Err(damaged(&format!("the artifact of version {version} has other bytes ({digest})")));
             }
-            check_prepared(read, artifact, prepared)
+            check_prepared(read, artifact, prepared, &format)
                 .map_err(|error| damaged(&format!("the prepared form of version {version}: {error}")))?;
             verified.artifacts += 1;
             verified.bytes += bytes;
@@ -267,16 +267,15 @@ pub fn verify(path: &Path, progress: Progress<'_>) -> Result<Verified> {
     })
 }
 
-/// Whether the prepared form is what the artifact gives, where this build writes the same format.
-fn check_prepared(read: &Read<'_>, artifact: BlobId, prepared: BlobId) -> Result<()> {
+/// Whether the prepared form is what the artifact gives, where this build writes the same layout.
+fn check_prepared(read: &Read<'_>, artifact: BlobId, prepared: BlobId, format: &str) -> Result<()> {
     let limits = Limits { unpacked: u64::MAX, entries: usize::MAX, name: usize::MAX };
     let source = BlobReader::open(read, artifact)?;
     let length = source.length();
-    let made = crate::runtime::prepare(Artifact::read_if(source, length, limits, crate::runtime::may_be_known)?)?;
+    let artifact = Artifact::read_if(source, length, limits, crate::runtime::may_be_known)?;
     let mut kept = Vec::new();
     BlobReader::open(read, prepared)?.read_to_end(&mut kept).map_err(Error::internal)?;
-    let format = |bytes: &[u8]| bytes.get(..8).map(<[u8]>::to_vec);
-    if format(&kept) == format(&made.bytes) && kept != made.bytes { Err(Error::invalid("it has other bytes")) } else { Ok(()) }
+    if crate::runtime::agrees(format, artifact, &kept)? { Ok(()) } else { Err(Error::invalid("it has other bytes")) }
 }
 
 fn damaged(what: &str) -> Error {

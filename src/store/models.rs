@@ -330,18 +330,19 @@ fn release(tx: &Tx<'_>, versions: &[Version]) -> Result<()> {
     Ok(())
 }
 
-/// Replaces a version's prepared form by one of the current format.
+/// Replaces a version's prepared form by one of the current layout, which may be of another format: what one runtime
+/// answered another may now.
 ///
 /// # Errors
 /// [`Kind::NotFound`] when the version is gone meanwhile.
-pub fn replace_prepared(tx: &Tx<'_>, version: Version, prepared: BlobId, prepared_format: u32, summary: &str, weight: usize) -> Result<()> {
+pub fn replace_prepared(tx: &Tx<'_>, new: &NewVersion<'_>) -> Result<()> {
     let gone = || Error::not_found("the version was deleted meanwhile");
-    let old = version_pointer(tx, version)?.ok_or_else(gone)?.prepared;
-    blobs::ready(tx, prepared)?;
-    let weight = i64::try_from(weight).map_err(Error::internal)?;
+    let old = version_pointer(tx, new.version)?.ok_or_else(gone)?.prepared;
+    blobs::ready(tx, new.prepared)?;
+    let weight = i64::try_from(new.weight).map_err(Error::internal)?;
     tx.run(
-        "UPDATE version SET prepared = ?2, prepared_format = ?3, summary = ?4, weight = ?5 WHERE sha256 = ?1",
-        params![version.0, prepared.0, prepared_format, summary, weight],
+        "UPDATE version SET prepared = ?2, prepared_format = ?3, format = ?4, summary = ?5, weight = ?6 WHERE sha256 = ?1",
+        params![new.version.0, new.prepared.0, new.prepared_format, new.format, new.summary, weight],
     )?;
     blobs::remove(tx, old)?;
     tx.bump(Epoch::Models)

@@ -22,6 +22,7 @@ mod layers;
 mod lightgbm;
 mod metrics;
 mod onnx;
+mod onnxruntime;
 mod payloads;
 mod pipelines;
 mod policy;

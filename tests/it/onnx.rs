@@ -14,7 +14,7 @@ use rookery::tensor::{Block, Tensor, ValueKind};
 
 /// Protocol buffers as they lie on the wire.
 #[derive(Clone, Default)]
-struct Wire(Vec<u8>);
+pub(crate) struct Wire(pub(crate) Vec<u8>);
 
 impl Wire {
     fn varint(mut self, mut value: u64) -> Self {
@@ -26,11 +26,11 @@ impl Wire {
         self
     }
 
-    fn int(self, field: u64, value: i64) -> Self {
+    pub(crate) fn int(self, field: u64, value: i64) -> Self {
         self.varint(field << 3).varint(value as u64)
     }
 
-    fn bytes(self, field: u64, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn bytes(self, field: u64, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         let mut wire = self.varint(field << 3 | 2).varint(value.len() as u64);
         wire.0.extend_from_slice(value);
@@ -43,18 +43,18 @@ impl Wire {
         wire
     }
 
-    fn put(self, field: u64, inner: Wire) -> Self {
+    pub(crate) fn put(self, field: u64, inner: Wire) -> Self {
         self.bytes(field, inner.0)
     }
 }
 
-fn tensor(name: &str, dims: &[i64], values: &[f32]) -> Wire {
+pub(crate) fn tensor(name: &str, dims: &[i64], values: &[f32]) -> Wire {
     let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let wire = dims.iter().fold(Wire::default(), |wire, &dim| wire.int(1, dim));
     wire.int(2, 1).bytes(8, name).bytes(9, raw)
 }
 
-fn node(op: &str, domain: &str, inputs: &[&str], outputs: &[&str]) -> Wire {
+pub(crate) fn node(op: &str, domain: &str, inputs: &[&str], outputs: &[&str]) -> Wire {
     let wire = inputs.iter().fold(Wire::default(), |wire, name| wire.bytes(1, name));
     let wire = outputs.iter().fold(wire, |wire, name| wire.bytes(2, name));
     wire.bytes(3, format!("{op}-node")).bytes(4, op).bytes(7, domain)
@@ -81,7 +81,7 @@ fn int(name: &str, value: i64) -> Wire {
 }
 
 /// An input or output: ONNX's number of its type, and its dimensions, -1 a free one.
-fn info(name: &str, element: i64, dims: &[i64]) -> Wire {
+pub(crate) fn info(name: &str, element: i64, dims: &[i64]) -> Wire {
     let shape = dims
         .iter()
         .fold(Wire::default(), |wire, &dim| wire.put(1, if dim < 0 { Wire::default().bytes(2, "N") } else { Wire::default().int(1, dim) }));
@@ -89,27 +89,27 @@ fn info(name: &str, element: i64, dims: &[i64]) -> Wire {
 }
 
 #[derive(Clone, Default)]
-struct Graph {
-    nodes: Vec<Wire>,
-    weights: Vec<Wire>,
-    inputs: Vec<Wire>,
-    outputs: Vec<Wire>,
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Wire>,
+    pub(crate) weights: Vec<Wire>,
+    pub(crate) inputs: Vec<Wire>,
+    pub(crate) outputs: Vec<Wire>,
 }
 
 impl Graph {
-    fn wire(&self) -> Wire {
+    pub(crate) fn wire(&self) -> Wire {
         let wire = self.nodes.iter().fold(Wire::default(), |wire, node| wire.put(1, node.clone())).bytes(2, "graph");
         let wire = self.weights.iter().fold(wire, |wire, weight| wire.put(5, weight.clone()));
         let wire = self.inputs.iter().fold(wire, |wire, input| wire.put(11, input.clone()));
         self.outputs.iter().fold(wire, |wire, output| wire.put(12, output.clone()))
     }
 
-    fn file(&self) -> Vec<u8> {
+    pub(crate) fn file(&self) -> Vec<u8> {
         self.with(&[]).0
     }
 
     /// The model's file with functions of its own.
-    fn with(&self, functions: &[Wire]) -> Wire {
+    pub(crate) fn with(&self, functions: &[Wire]) -> Wire {
         let set = |domain: &str, version: i64| Wire::default().bytes(1, domain).int(2, version);
         let wire = Wire::default().int(1, 8).bytes(2, "by hand").put(7, self.wire());
         let wire = functions.iter().fold(wire, |wire, function| wire.put(25, function.clone()));
@@ -138,7 +138,7 @@ fn answer(model: &dyn Model, columns: usize, rows: &[f32]) -> Result<Output> {
 }
 
 /// `Y = X · W + b` over two columns, then a rectifier.
-fn dense() -> Graph {
+pub(crate) fn dense() -> Graph {
     Graph {
         nodes: vec![node("MatMul", "", &["X", "W"], &["m"]), node("Add", "", &["m", "b"], &["a"]), node("Relu", "", &["a"], &["Y"])],
         weights: vec![tensor("W", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), tensor("b", &[2], &[0.5, -100.0])],
@@ -148,7 +148,7 @@ fn dense() -> Graph {
 }
 
 /// A function of domain `own` from `x` to `y`.
-fn function(name: &str, nodes: Vec<Wire>) -> Wire {
+pub(crate) fn function(name: &str, nodes: Vec<Wire>) -> Wire {
     let wire = Wire::default().bytes(1, name).bytes(4, "x").bytes(5, "y").bytes(10, "own");
     nodes.into_iter().fold(wire, |wire, node| wire.put(7, node)).put(9, Wire::default().bytes(1, "").int(2, 15))
 }
@@ -178,7 +178,7 @@ fn counted() -> Graph {
 }
 
 /// Two trees over two columns and two classes.
-fn trees(features: &[i64], yes: &[i64], no: &[i64]) -> Graph {
+pub(crate) fn trees(features: &[i64], yes: &[i64], no: &[i64]) -> Graph {
     let modes = ["BRANCH_LEQ", "LEAF", "LEAF", "BRANCH_LEQ", "LEAF", "LEAF"];
     let attributes = [
         ints("classlabels_int64s", &[3, 7]),

@@ -74,3 +74,20 @@ pub(super) fn classes(graph: &proto::Graph, label: &str, scores: &str, kind: Val
     let map = || maker(graph, scores).filter(|node| node.op_type == "ZipMap").and_then(attributes);
     of_label(graph, label).or_else(map)?.to(kind)
 }
+
+/// For each output that is a map of scores by label, where in the sorted labels those of the graph's own order stand: whoever
+/// makes such maps sorts them.
+#[cfg(feature = "onnxruntime")]
+pub(super) fn orders(graph: &proto::Graph) -> Vec<Option<Vec<usize>>> {
+    fn ranks<T: Ord>(labels: &[T]) -> Option<Vec<usize>> {
+        let mut sorted: Vec<&T> = labels.iter().collect();
+        sorted.sort_unstable();
+        labels.iter().map(|label| sorted.binary_search(&label).ok()).collect()
+    }
+    let order = |info: &proto::ValueInfo| match attributes(maker(graph, &info.name).filter(|node| node.op_type == "ZipMap")?)? {
+        Block::Text(labels) => ranks(labels.values()),
+        Block::I64(labels) => ranks(labels.values()),
+        _ => None,
+    };
+    graph.output.iter().map(order).collect()
+}

@@ -16,7 +16,7 @@ use super::node::Node;
 use super::ops::{self, Op, Values};
 use super::proto;
 use super::value::{Arg, Shape, Value, View, fault};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;
 
@@ -253,6 +253,9 @@ pub(crate) struct Planner<'p> {
     pub(crate) ready: RefCell<Vec<Option<Ensemble>>>,
     pub(crate) folds: RefCell<Folds>,
     pub(crate) nodes: RefCell<usize>,
+    /// Whether the plan is made only to check all of a graph that another runtime is to run: nodes that no output needs
+    /// are read too, and what is not had here is taken for granted.
+    pub(crate) check: bool,
 }
 
 /// Names that a graph reads and does not make.
@@ -314,9 +317,15 @@ impl Planner<'_> {
             return Err(Error::invalid("the graph holds sparse tensors; save it with dense ones"));
         }
         let mut names: HashMap<&str, Source, foldhash::fast::RandomState> = HashMap::default();
-        let mut constants = Vec::new();
+        let (mut constants, mut unread) = (Vec::new(), Vec::new());
         for tensor in &graph.initializer {
-            let value = Value::read(tensor)?;
+            let value = match Value::read(tensor) {
+                Err(error) if self.passes(&error) => {
+                    unread.push(tensor.name.as_str());
+                    continue;
+                }
+                value => value?,
+            };
             if names.insert(&tensor.name, Source::Constant(constants.len())).is_some() {
                 return Err(Error::invalid(format!("two tensors are called `{}`", shown(&tensor.name))));
             }
@@ -333,7 +342,11 @@ impl Planner<'_> {
             slots += 1;
         }
         let inputs = slots;
-        let order = order(graph, &names)?;
+        for name in unread {
+            names.entry(name).or_insert(Source::Slot(slots));
+            slots += 1;
+        }
+        let order = order(graph, &names, self.check)?;
         let reads = reads(graph);
         let mut steps: Drafts = Vec::with_capacity(order.len());
         for (node, captured) in order {
@@ -361,7 +374,11 @@ impl Planner<'_> {
             let bodies = node.attribute.iter().filter_map(|attribute| Some((attribute.name.as_str(), attribute.g.as_deref()?)));
             let bodies: Vec<(&str, Plan)> =
                 bodies.map(|(name, body)| Ok((name, self.plan(body, &captured)?))).collect::<Result<_>>().map_err(wrap)?;
-            let op = ops::parse(&context, bodies).map_err(wrap)?;
+            let op = match ops::parse(&context, bodies) {
+                // Trees are walked, by whoever runs them, until a leaf comes: a cycle must not pass unread.
+                Err(error) if self.passes(&error) && !node.op_type.starts_with("TreeEnsemble") => ops::boxed(ops::Assumed)?,
+                op => op.map_err(wrap)?,
+            };
             let folded = if all_known && captured.is_empty() { self.fold(&*op, &context.constants) } else { None };
             drop(context);
             if let Some(values) = folded {
@@ -399,6 +416,11 @@ impl Planner<'_> {
         Ok(settle(constants, slots, inputs, steps, &outputs))
     }
 
+    /// Whether a refusal is of what is not had here, and that is passed over.
+    fn passes(&self, error: &Error) -> bool {
+        self.check && error.kind() == Kind::Unsupported
+    }
+
     fn ready_for(&self, node: &proto::Node) -> Option<Ensemble> {
         let mark = node.attribute.iter().find(|attribute| attribute.name == ops::FLAT)?;
         self.ready.borrow_mut().get_mut(usize::try_from(mark.i).ok()?)?.take()
@@ -425,8 +447,8 @@ impl Planner<'_> {
 
 type Ordered<'g> = Vec<(&'g proto::Node, Vec<&'g str>)>;
 
-/// The nodes that the outputs need, each behind those it reads from, with what their bodies capture.
-fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap<&'g str, Source, S>) -> Result<Ordered<'g>> {
+/// The nodes that the outputs need, or all, each behind those it reads from, with what their bodies capture.
+fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap<&'g str, Source, S>, all: bool) -> Result<Ordered<'g>> {
     let mut makers: HashMap<&str, usize, foldhash::fast::RandomState> = HashMap::default();
     for (at, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
@@ -456,7 +478,7 @@ fn order<'g, S: std::hash::BuildHasher>(graph: &'g proto::Graph, known: &HashMap
     let (mut done, mut open) = (vec![false; reads.len()], vec![false; reads.len()]);
     let mut sorted = Vec::new();
     let roots = graph.output.iter().filter_map(|output| makers.get(output.name.as_str()).copied());
-    for root in roots {
+    for root in roots.chain(if all { 0..reads.len() } else { 0..0 }) {
         let mut stack = vec![(root, 0usize)];
         while let Some((at, next)) = stack.pop() {
             if done.get(at) != Some(&false) {

@@ -6,6 +6,8 @@
 //! forget. Knows no operator. Next: `graph.rs`.
 
 use std::cell::Cell;
+#[cfg(feature = "onnxruntime")]
+use std::time::Duration;
 
 use super::value::{Data, RANK_MAX, Value, View, fault};
 use crate::error::{Error, Kind, Result};
@@ -164,6 +166,23 @@ impl Meter {
     pub(crate) fn reads(&self, view: View<'_>) -> Result<()> {
         let View::Text(list) = view else { return Ok(()) };
         self.work(list.iter().map(|text| text.len() as u64).sum::<u64>() / 8)
+    }
+
+    /// How long what does not count its own steps may take: as long as the steps that are left, at a nanosecond each.
+    #[cfg(feature = "onnxruntime")]
+    pub(crate) fn left(&self) -> Duration {
+        Duration::from_nanos(self.most.saturating_sub(self.work.get()))
+    }
+
+    /// Counts what took `time` as so many steps. Not in a trial run, whose count becomes part of the prepared form, which
+    /// is the same whenever it is made.
+    ///
+    /// # Errors
+    /// As [`Meter::work`].
+    #[cfg(feature = "onnxruntime")]
+    pub(crate) fn took(&self, time: Duration) -> Result<()> {
+        let steps = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.work(if self.trial { 0 } else { steps })
     }
 
     /// Steps taken.
@@ -364,5 +383,20 @@ mod tests {
         assert!(meter.hold(1).is_err());
         meter.unhold(1);
         assert!(meter.hold(1).is_ok());
+    }
+
+    #[cfg(feature = "onnxruntime")]
+    #[test]
+    fn the_time_of_all_runs_for_one_request_is_bounded_together() {
+        let meter = Meter::default();
+        let whole = meter.left();
+        assert!((30..120).contains(&whole.as_secs()), "{whole:?}");
+        meter.took(whole / 2).unwrap();
+        assert!(meter.left() <= whole / 2);
+        assert_eq!(meter.took(whole).unwrap_err().kind(), Kind::TooLarge);
+        assert_eq!(meter.left(), Duration::ZERO);
+        let trial = Meter::trial(0);
+        trial.took(whole).unwrap();
+        assert_eq!(trial.steps(), 0);
     }
 }

@@ -3,7 +3,7 @@
 //! `proto.rs` reads the file, `graph.rs` turns it into a plan, `ops/`, `ml/` and `text/` hold the operators. Here a graph becomes
 //! a [`Model`]: its inputs are the schema's parts, its outputs are told apart into labels, scores and extras by a trial
 //! run on one and two rows, which also tells what a row costs. The prepared form is the graph without what is not
-//! needed, with its tree ensembles laid out flat beside it. Next: `graph.rs`.
+//! needed, with its tree ensembles laid out flat beside it. Next: `rows.rs`, then `graph.rs`.
 
 mod classes;
 mod functions;
@@ -12,8 +12,14 @@ mod graph;
 mod meter;
 mod ml;
 mod node;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
+#[cfg(not(feature = "onnxruntime"))]
+#[path = "onnxruntime/absent.rs"]
+mod onnxruntime;
 mod ops;
 mod proto;
+mod rows;
 mod text;
 mod value;
 
@@ -27,21 +33,24 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use self::graph::{Opsets, Plan, Planner, Slot};
-use self::meter::{Meter, STEPS_PER_NANO};
+use self::meter::Meter;
 pub(super) use self::proto::may_begin;
-use self::value::{Data, Shape, Value, View, fault};
+use self::rows::{Input, Role, append, are_shares, block, inputs, kind_of, names, roles, trial};
+use self::value::{Data, Value, fault};
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::Ensemble;
 use super::{Answered, Classes, Extra, Format, Model, Output, Prepared, Schema, Summary};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
-use crate::tensor::{Block, Part, Tensor, ValueKind};
+use crate::tensor::{Block, Part, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "onnx", recognises: proto::recognises, prepare, load };
+/// What [`FORMAT`] hands over to onnxruntime; never recognised by itself.
+pub(super) const HANDED_OVER: Format = Format { name: "onnxruntime", recognises: |_| false, prepare, load: onnxruntime::load };
 
-/// The most inputs and outputs of a graph.
-const PARTS_MAX: usize = 4096;
+pub use self::onnxruntime::start as start_onnxruntime;
+
 /// The most operator sets, which every node is looked up in.
 const OPSETS_MAX: usize = 256;
 
@@ -64,27 +73,54 @@ struct Head {
     kinds: Vec<ValueKind>,
 }
 
-/// An input of the graph.
+/// What works a graph out.
 #[derive(Debug)]
-struct Input {
-    /// Axes behind the rows.
-    tail: Shape,
-    /// Whether whole numbers are 32 bits wide in the graph.
-    narrow: bool,
-    kind: ValueKind,
+enum Engine {
+    Own(Plan),
+    /// What this interpreter does not have.
+    #[cfg(feature = "onnxruntime")]
+    Foreign(onnxruntime::Session),
 }
 
-/// What an output is answered as.
-#[derive(Debug, Clone, PartialEq)]
-enum Role {
-    Labels,
-    Scores { list: bool },
-    Extra(Box<str>),
+impl Engine {
+    fn run<'a>(&'a self, inputs: SmallVec<[Slot<'a>; 8]>, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
+        match self {
+            Self::Own(plan) => plan.run(inputs, meter),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(session) => session.run(inputs, meter),
+        }
+    }
+
+    /// How many operators run, where that is known.
+    fn steps(&self) -> usize {
+        match self {
+            Self::Own(plan) => plan.steps(),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(_) => 0,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Own(plan) => plan.weight(),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(session) => session.weight(),
+        }
+    }
+
+    fn ensembles(&self) -> impl Iterator<Item = (&Ensemble, Vec<i64>, &str)> {
+        let plan = match self {
+            Self::Own(plan) => Some(plan),
+            #[cfg(feature = "onnxruntime")]
+            Self::Foreign(_) => None,
+        };
+        plan.into_iter().flat_map(Plan::ensembles)
+    }
 }
 
 #[derive(Debug)]
 struct Onnx {
-    plan: Plan,
+    engine: Engine,
     inputs: Vec<Input>,
     roles: Vec<Role>,
     /// The labels there are, of a classifier that says them.
@@ -93,62 +129,17 @@ struct Onnx {
     head: Head,
 }
 
-fn kind_of(element: i32) -> Option<ValueKind> {
-    Some(match element {
-        1 => ValueKind::F32,
-        11 => ValueKind::F64,
-        6 | 7 => ValueKind::I64,
-        9 => ValueKind::Bool,
-        8 => ValueKind::Text,
-        _ => return None,
-    })
-}
-
-/// The inputs that requests fill, and whether any is made for a single row.
-fn inputs(graph: &proto::Graph) -> Result<(Vec<Input>, Vec<Part>, bool)> {
-    let (mut inputs, mut parts, mut single) = (Vec::new(), Vec::new(), false);
-    let constant: std::collections::HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    for info in graph.input.iter().filter(|info| !constant.contains(info.name.as_str())) {
-        let refuse = |why: &str| Error::invalid(format!("input `{}` {why}", shown(&info.name)));
-        let Some(tensor) = info.r#type.as_ref().and_then(|r#type| r#type.tensor.as_ref()) else {
-            return Err(refuse("is a map, a sequence or of no type; rows of numbers or text are taken"));
-        };
-        let kind = kind_of(tensor.element).ok_or_else(|| {
-            refuse(&format!("is of ONNX type {}; float, double, int64, int32, bool and string are taken", tensor.element))
-        })?;
-        let shape = tensor.shape.as_ref().ok_or_else(|| refuse("has no shape; export the model with one"))?;
-        let Some((rows, tail)) = shape.dim.split_first() else { return Err(refuse("is a single value, not rows")) };
-        match rows.value {
-            None | Some(-1 | 0) => {}
-            Some(1) if !tail.is_empty() => single = true,
-            Some(count) => return Err(refuse(&format!("is made for {count} rows at once; export the model with a free first dimension"))),
-        }
-        let mut sides = Shape::new();
-        let mut columns = 1usize;
-        for dim in tail {
-            let side = dim.value.and_then(|side| usize::try_from(side).ok()).filter(|&side| side > 0).ok_or_else(|| {
-                let name = dim.param.as_deref().map_or_else(|| "?".to_owned(), shown);
-                refuse(&format!("has the free dimension `{name}` beside its rows; export the model with it fixed"))
-            })?;
-            columns = columns.checked_mul(side).filter(|&columns| columns <= CELLS_MAX).ok_or_else(|| refuse("is too large"))?;
-            sides.push(side);
-        }
-        if inputs.len() == PARTS_MAX || sides.len() + 1 > value::RANK_MAX {
-            return Err(refuse("is one too many or has too many dimensions"));
-        }
-        inputs.push(Input { tail: sides, narrow: tensor.element == 6, kind });
-        parts.push(Part { name: info.name.as_str().into(), kind, columns });
+/// The operator sets that a model imports.
+///
+/// # Errors
+/// When it imports none, or more than are looked through.
+fn opsets(model: &proto::Model) -> Result<Opsets> {
+    if model.opset_import.is_empty() {
+        return Err(Error::invalid("the ONNX file does not say which operator sets it uses"));
     }
-    if parts.is_empty() {
-        return Err(Error::invalid("the graph has no input"));
+    if model.opset_import.len() > OPSETS_MAX {
+        return Err(Error::invalid(format!("the ONNX file imports more than {OPSETS_MAX} operator sets")));
     }
-    if graph.output.is_empty() || graph.output.len() > PARTS_MAX {
-        return Err(Error::invalid(format!("the graph has {} outputs; 1 to {PARTS_MAX} can be served", graph.output.len())));
-    }
-    Ok((inputs, parts, single))
-}
-
-fn opsets(model: &proto::Model) -> Opsets {
     let mut list: Vec<(String, i64)> = model.opset_import.iter().map(|set| (set.domain.clone(), set.version)).collect();
     // Graphs may use these without naming them.
     for (domain, version) in [("ai.onnx.ml", 1), ("com.microsoft", 1), ("", 1)] {
@@ -156,20 +147,18 @@ fn opsets(model: &proto::Model) -> Opsets {
             list.push((domain.to_owned(), version));
         }
     }
-    Opsets(list)
+    Ok(Opsets(list))
+}
+
+fn graph_of(model: &proto::Model) -> Result<&proto::Graph> {
+    model.graph.as_ref().ok_or_else(|| Error::invalid("the ONNX file holds no graph"))
 }
 
 fn plan(model: &proto::Model, ready: Vec<Ensemble>) -> Result<Plan> {
-    let graph = model.graph.as_ref().ok_or_else(|| Error::invalid("the ONNX file holds no graph"))?;
-    if model.opset_import.is_empty() {
-        return Err(Error::invalid("the ONNX file does not say which operator sets it uses"));
-    }
-    if model.opset_import.len() > OPSETS_MAX {
-        return Err(Error::invalid(format!("the ONNX file imports more than {OPSETS_MAX} operator sets")));
-    }
-    let opsets = opsets(model);
+    let graph = graph_of(model)?;
+    let opsets = opsets(model)?;
     let ready = RefCell::new(ready.into_iter().map(Some).collect());
-    Planner { opsets: &opsets, ready, folds: RefCell::default(), nodes: RefCell::new(0) }.plan(graph, &[])
+    Planner { opsets: &opsets, ready, folds: RefCell::default(), nodes: RefCell::new(0), check: false }.plan(graph, &[])
 }
 
 /// Leaves out what the plan keeps in flat form, and says where it is.
@@ -195,6 +184,15 @@ fn slim(graph: &mut proto::Graph, ensembles: &[(String, Vec<i64>)]) {
 }
 
 fn prepare(bytes: Bytes) -> Result<Prepared> {
+    // The file goes as soon as it is read, unless somebody else may be asked for it next.
+    let kept = if onnxruntime::IS_BUILT { bytes.clone() } else { Bytes::new() };
+    prepare_own(bytes).or_else(|refusal| match refusal.kind() {
+        Kind::Unsupported | Kind::Model => onnxruntime::prepare(&kept, refusal),
+        _ => Err(refusal),
+    })
+}
+
+fn prepare_own(bytes: Bytes) -> Result<Prepared> {
     let mut model = proto::read(bytes)?;
     functions::write_out(&mut model)?;
     // Names are how flat trees find their node again; without one a node gets its place.
@@ -207,12 +205,12 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
             }
         }
     }
-    let plan = plan(&model, Vec::new())?;
+    let engine = Engine::Own(plan(&model, Vec::new())?);
     let Some(graph) = &mut model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
     let (inputs, parts, single) = inputs(graph)?;
-    let mut head = trial(&plan, &inputs, &parts, graph, single)?;
+    let mut head = trial(&engine, &inputs, &parts, graph, single)?;
     let kept: Vec<(&Ensemble, (String, Vec<i64>))> =
-        plan.ensembles().map(|(ensemble, marks, place)| (ensemble, (place.to_owned(), marks))).collect();
+        engine.ensembles().map(|(ensemble, marks, place)| (ensemble, (place.to_owned(), marks))).collect();
     let trees = kept.iter().map(|(ensemble, _)| ensemble.trees()).sum::<usize>();
     let core = kept.iter().map(|(ensemble, _)| ensemble.node_bytes()).sum::<usize>();
     head.ensembles = kept.iter().map(|(ensemble, _)| (ensemble.features(), ensemble.groups())).collect();
@@ -223,41 +221,72 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
     for (ensemble, _) in &kept {
         ensemble.write(&mut writer);
     }
-    let (prepared, library) = (writer.finish(), library(&model));
-    let outputs: Vec<Box<str>> = model.graph.iter().flat_map(|graph| &graph.output).map(|info| info.name.as_str().into()).collect();
+    let (prepared, told) = (writer.finish(), Told::of(&model));
     // Gone before the loaded form is there too.
     drop((kept, model));
-    drop(plan);
+    drop(engine);
     // Loaded once here, so that what was written is known to load and its weight is the weight.
-    let loaded = read(&mut prepared.as_slice(), prepared.len() as u64)?;
-    let kind = match (&loaded.roles, trees) {
-        (roles, _) if roles.contains(&Role::Labels) => "classifier",
-        (roles, _) if roles.contains(&Role::Scores { list: false }) => "regressor",
-        _ => "transformer",
-    };
-    let answers = outputs.into_iter().zip(&loaded.roles).zip(head.columns.iter().zip(&head.kinds));
-    let answers = answers.map(|((name, role), (&columns, &kind))| {
-        let answered = match role {
-            Role::Labels => "predicted_label",
-            Role::Scores { .. } => "score",
-            Role::Extra(own) => own,
-        };
-        Answered { name, answered: answered.into(), kind, columns }
-    });
-    let summary = Summary {
-        answers: answers.collect(),
-        format: FORMAT.name.to_owned(),
-        kind: kind.to_owned(),
-        library,
-        features: loaded.schema.features,
-        outputs: loaded.schema.outputs,
-        names: loaded.schema.names.to_vec(),
-        inputs: loaded.schema.parts.to_vec(),
-        trees: (trees > 0).then_some(trees),
-        weight: loaded.weight(),
-        core: if core > 0 { core } else { loaded.plan.weight() },
-    };
+    let mut loaded = read(&mut prepared.as_slice(), prepared.len() as u64)?;
+    loaded.head.kinds = head.kinds;
+    let mut summary = told.summary(&FORMAT, &loaded);
+    summary.trees = (trees > 0).then_some(trees);
+    if core > 0 {
+        summary.core = core;
+    }
     Ok(Prepared { summary, bytes: prepared })
+}
+
+/// The file inside the prepared form of a graph that was handed over.
+///
+/// # Errors
+/// When the form is damaged.
+pub(super) fn handed_over(mut form: &[u8]) -> Result<Vec<u8>> {
+    let length = form.len() as u64;
+    let (_, mut reader) = Reader::new::<serde::de::IgnoredAny>(&mut form, length)?;
+    reader.array()
+}
+
+/// What a file says of itself that is shown to users.
+struct Told {
+    library: Option<String>,
+    outputs: Vec<Box<str>>,
+}
+
+impl Told {
+    fn of(model: &proto::Model) -> Self {
+        let outputs = model.graph.iter().flat_map(|graph| &graph.output).map(|info| info.name.as_str().into());
+        Self { library: library(model), outputs: outputs.collect() }
+    }
+
+    fn summary(self, format: &Format, loaded: &Onnx) -> Summary {
+        let kind = match &loaded.roles {
+            roles if roles.contains(&Role::Labels) => "classifier",
+            roles if roles.contains(&Role::Scores { list: false }) => "regressor",
+            _ => "transformer",
+        };
+        let answers = self.outputs.into_iter().zip(&loaded.roles).zip(loaded.head.columns.iter().zip(&loaded.head.kinds));
+        let answers = answers.map(|((name, role), (&columns, &kind))| {
+            let answered = match role {
+                Role::Labels => "predicted_label",
+                Role::Scores { .. } => "score",
+                Role::Extra(own) => own,
+            };
+            Answered { name, answered: answered.into(), kind, columns }
+        });
+        Summary {
+            answers: answers.collect(),
+            format: format.name.to_owned(),
+            kind: kind.to_owned(),
+            library: self.library,
+            features: loaded.schema.features,
+            outputs: loaded.schema.outputs,
+            names: loaded.schema.names.to_vec(),
+            inputs: loaded.schema.parts.to_vec(),
+            trees: None,
+            weight: loaded.weight(),
+            core: loaded.engine.weight(),
+        }
+    }
 }
 
 fn library(model: &proto::Model) -> Option<String> {
@@ -278,118 +307,11 @@ fn read(source: &mut dyn Read, length: u64) -> Result<Onnx> {
     let plan = plan(&model, ensembles)?;
     let Some(graph) = &model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
     let (inputs, parts, _) = inputs(graph)?;
-    Onnx::new(plan, inputs, parts, graph, head)
-}
-
-/// Rows of nothing in particular: small numbers, the empty text.
-fn nothing(kind: ValueKind, count: usize) -> Data {
-    match kind {
-        ValueKind::F32 => Data::F32(vec![0.5; count]),
-        ValueKind::F64 => Data::F64(vec![0.5; count]),
-        ValueKind::I64 => Data::I64(vec![0; count]),
-        ValueKind::Bool => Data::Bool(vec![false; count]),
-        ValueKind::Text => Data::Text(vec!["".into(); count]),
-    }
-}
-
-/// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
-fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
-    let run = |rows: usize, spent: u64| {
-        let meter = Meter::trial(spent);
-        let data: Vec<Data> = parts
-            .iter()
-            .zip(inputs)
-            .map(|(part, input)| match nothing(part.kind, rows * part.columns) {
-                Data::I64(list) if input.narrow => Data::I32(list.iter().map(|&x| x as i32).collect()),
-                data => data,
-            })
-            .collect();
-        let slots = data.iter().zip(inputs).map(|(data, input)| Slot::Lent(input.shape(rows), data.view()));
-        plan.run(slots, &meter).map(|values| (values, meter))
-    };
-    let (one, first) = run(1, 0).map_err(|error| error.within("a trial row could not be answered").as_kind(Kind::Validation))?;
-    let mut columns = Vec::with_capacity(one.len());
-    for (value, info) in one.iter().zip(&graph.output) {
-        let count = value.data.len();
-        if count == 0 || value.shape.first().is_some_and(|&rows| rows != 1) {
-            let text = format!(
-                "output `{}` has shape {:?} for one row; its first dimension must be the rows",
-                shown(&info.name),
-                value.shape.as_slice()
-            );
-            return Err(Error::invalid(text));
-        }
-        columns.push(count);
-    }
-    let second = if single { None } else { run(2, first.steps()).ok() };
-    let second = second.filter(|(two, _)| {
-        two.iter().zip(&columns).all(|(value, &columns)| value.shape.first() == Some(&2) && value.data.len() == 2 * columns)
-    });
-    let work = Meter::steps;
-    let (each, spread) = match &second {
-        Some((_, meter)) => (work(meter).saturating_sub(work(&first)), meter.peak().saturating_sub(first.peak())),
-        None => (work(&first) + 50 * plan.steps() as u64, first.peak()),
-    };
-    let total: usize = columns.iter().sum();
-    Ok(Head {
-        together: second.is_some(),
-        spread: spread.max(total).max(1),
-        columns,
-        fixed: 500 + 100 * plan.steps() as u64 + work(&first).saturating_sub(each) / STEPS_PER_NANO,
-        each: each.div_ceil(STEPS_PER_NANO).max(1),
-        ensembles: Vec::new(),
-        kinds: one.iter().map(|value| value.data.kind()).collect(),
-    })
-}
-
-impl Input {
-    fn shape(&self, rows: usize) -> Shape {
-        let mut shape: Shape = SmallVec::new();
-        shape.push(rows);
-        shape.extend_from_slice(&self.tail);
-        shape
-    }
-
-    /// A block's values as the graph takes them: lent, or made narrow.
-    fn slot<'a>(&self, block: &'a Block, first: usize, rows: usize) -> Result<Slot<'a>> {
-        fn cut<T>(tensor: &Tensor<T>, first: usize, rows: usize) -> &[T] {
-            let columns = tensor.columns();
-            tensor.values().get(first * columns..(first + rows) * columns).unwrap_or_default()
-        }
-        let other = || Error::new(Kind::Internal, "a graph was handed a block of another type");
-        let view = match block {
-            _ if block.kind() != self.kind => return Err(other()),
-            Block::F32(tensor) => View::F32(cut(tensor, first, rows)),
-            Block::F64(tensor) => View::F64(cut(tensor, first, rows)),
-            Block::I64(tensor) if self.narrow => {
-                let narrow = |&x: &i64| i32::try_from(x).map_err(|_| fault(format!("{x} does not fit 32 bits, which the model takes")));
-                let list = cut(tensor, first, rows).iter().map(narrow).collect::<Result<Vec<i32>>>()?;
-                return Ok(Slot::Owned(Value::new(self.shape(rows), list)));
-            }
-            Block::I64(tensor) => View::I64(cut(tensor, first, rows)),
-            Block::Bool(tensor) => View::Bool(cut(tensor, first, rows)),
-            Block::Text(tensor) => View::Text(cut(tensor, first, rows)),
-        };
-        Ok(Slot::Lent(self.shape(rows), view))
-    }
-}
-
-/// The columns' names: an input's own where it is one column, else with a number behind it; none for one matrix.
-fn names(parts: &[Part]) -> Vec<Box<str>> {
-    match parts {
-        [part] if part.columns > 1 => Vec::new(),
-        parts if parts.iter().map(|part| part.columns).sum::<usize>() > 1 << 16 => Vec::new(),
-        parts => parts
-            .iter()
-            .flat_map(|part| {
-                (0..part.columns).map(|at| if part.columns == 1 { part.name.clone() } else { format!("{}_{at}", part.name).into() })
-            })
-            .collect(),
-    }
+    Onnx::new(Engine::Own(plan), inputs, parts, graph, head)
 }
 
 impl Onnx {
-    fn new(plan: Plan, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, head: Head) -> Result<Self> {
+    fn new(engine: Engine, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, head: Head) -> Result<Self> {
         let damaged = || Error::new(Kind::Internal, "a prepared form is damaged (its outputs); run `rookery verify` on the database");
         if head.columns.len() != graph.output.len() || head.columns.contains(&0) {
             return Err(damaged());
@@ -407,13 +329,13 @@ impl Onnx {
         let kind = roles.iter().position(|role| *role == Role::Labels).and_then(|at| kind_of(elements.get(at).copied().flatten()?));
         let classes = label.zip(kind).and_then(|((label, scores), kind)| classes::classes(graph, label, scores, kind)).map(Arc::new);
         let schema = Schema { names: names(&parts).into(), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
-        Ok(Self { plan, inputs, roles, classes, schema, head })
+        Ok(Self { engine, inputs, roles, classes, schema, head })
     }
 
     fn values(&self, input: &[Block], first: usize, rows: usize, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
         let slots = self.inputs.iter().zip(input).map(|(input, block)| input.slot(block, first, rows));
         let slots = slots.collect::<Result<SmallVec<[Slot<'_>; 8]>>>()?;
-        let values = self.plan.run(slots, meter)?;
+        let values = self.engine.run(slots, meter)?;
         for (value, columns) in values.iter().zip(&self.head.columns) {
             if value.data.len() != rows * columns {
                 let text = format!("the graph gave an array of shape {:?} for {rows} rows of {columns} values", value.shape.as_slice());
@@ -422,60 +344,6 @@ impl Onnx {
         }
         Ok(values)
     }
-}
-
-/// Labels are whole numbers or text of one column before scores of numbers; what is left goes by its name.
-fn roles(graph: &proto::Graph, elements: &[Option<i32>], columns: &[usize]) -> Vec<Role> {
-    // A map or sequence, which has no element type, is what scores by label become.
-    let is_label = |at: usize| matches!(elements.get(at), Some(Some(6..=9))) && columns.get(at) == Some(&1);
-    let is_number = |at: usize| matches!(elements.get(at), Some(None | Some(1 | 11 | 0)));
-    let scores = (0..columns.len()).find(|&at| is_number(at));
-    let labels = scores.and_then(|_| (0..columns.len()).find(|&at| is_label(at)));
-    let scores = scores.unwrap_or(0);
-    graph
-        .output
-        .iter()
-        .enumerate()
-        .map(|(at, info)| {
-            if Some(at) == labels {
-                Role::Labels
-            } else if at == scores {
-                Role::Scores { list: labels.is_some() || columns.get(at) != Some(&1) }
-            } else {
-                Role::Extra(info.name.as_str().into())
-            }
-        })
-        .collect()
-}
-
-fn block(columns: usize, data: Data) -> Result<Block> {
-    let whole = || Error::new(Kind::Internal, "a graph's output is no whole rows");
-    Ok(match data {
-        Data::F32(list) => Tensor::new(columns, list).ok_or_else(whole)?.into(),
-        Data::F64(list) => Tensor::new(columns, list).ok_or_else(whole)?.into(),
-        Data::I64(list) => Tensor::new(columns, list).ok_or_else(whole)?.into(),
-        Data::I32(list) => Tensor::new(columns, list.into_iter().map(i64::from).collect::<Vec<i64>>()).ok_or_else(whole)?.into(),
-        Data::Bool(list) => Tensor::new(columns, list).ok_or_else(whole)?.into(),
-        Data::Text(list) => Tensor::new(columns, list).ok_or_else(whole)?.into(),
-    })
-}
-
-/// Whether every number could be a probability.
-fn are_shares(scores: &Tensor) -> bool {
-    scores.values().iter().all(|score| (-1e-6..=1.0 + 1e-6).contains(score))
-}
-
-fn append(all: &mut Data, more: Data) -> Result<()> {
-    match (all, more) {
-        (Data::F32(all), Data::F32(more)) => all.extend(more),
-        (Data::F64(all), Data::F64(more)) => all.extend(more),
-        (Data::I64(all), Data::I64(more)) => all.extend(more),
-        (Data::I32(all), Data::I32(more)) => all.extend(more),
-        (Data::Bool(all), Data::Bool(more)) => all.extend(more),
-        (Data::Text(all), Data::Text(more)) => all.extend(more),
-        _ => return Err(fault("the graph gives other types for other rows")),
-    }
-    Ok(())
 }
 
 impl Onnx {
@@ -540,7 +408,7 @@ impl Model for Onnx {
     fn weight(&self) -> usize {
         let classes = self.classes.as_ref().map_or(0, |classes| size_of::<Block>() + classes.weight());
         let parts: usize = self.schema.parts.iter().map(|part| size_of::<Part>() + size_of::<Input>() + part.name.len()).sum();
-        size_of::<Self>() + self.plan.weight() + self.schema.names.weight() + classes + parts + self.roles.len() * size_of::<Role>()
+        size_of::<Self>() + self.engine.weight() + self.schema.names.weight() + classes + parts + self.roles.len() * size_of::<Role>()
     }
 
     fn cost(&self, rows: usize) -> u64 {

@@ -260,7 +260,7 @@ pub(crate) struct Dimension {
 }
 
 /// The wire's four ways to write a field, as they begin: number and rest.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn varint(&mut self) -> Option<u64> {
@@ -369,7 +369,7 @@ const WHOLE: usize = 8;
 const GROWTH: usize = 6;
 const FREE: usize = 64 << 20;
 /// The deepest nesting of graphs in graphs.
-const DEPTH_MAX: usize = 40;
+pub(super) const DEPTH_MAX: usize = 40;
 
 fn weigh(bytes: &[u8], inside: Inside, depth: usize, weight: &mut usize, most: usize) -> Result<(), Error> {
     if depth > DEPTH_MAX {

@@ -270,9 +270,7 @@ impl Value {
                 Data::Text(tensor.string_data.iter().map(text).collect::<Result<_>>()?)
             }
             other => {
-                return Err(Error::invalid(format!(
-                    "it holds values of ONNX type {other}; float, double, integers, bool and string are taken"
-                )));
+                return Err(unserved(format!("it holds values of ONNX type {other}; float, double, integers, bool and string are taken")));
             }
         };
         Ok(Self { shape, data })
@@ -359,6 +357,12 @@ pub(crate) fn wrong_type(found: View<'_>) -> Error {
 /// The refusal of shapes that do not go together.
 pub(crate) fn wrong_shapes(a: &[usize], b: &[usize]) -> Error {
     Error::new(Kind::Model, format!("shapes {a:?} and {b:?} do not fit"))
+}
+
+/// The refusal of what is well-formed and not had here: another runtime may have it. While a graph is prepared it is
+/// told from other refusals by its kind, which becomes [`Kind::Validation`] at the end.
+pub(crate) fn unserved(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(Kind::Unsupported, text)
 }
 
 /// A mistake of the graph, told to whoever asked.

@@ -5,7 +5,7 @@
 use super::super::graph::Inputs;
 use super::super::meter::Meter;
 use super::super::node::Node;
-use super::super::value::{Data, Value, View, fault};
+use super::super::value::{Data, Value, View, fault, unserved};
 use super::{Op, Values, boxed, one};
 use crate::error::Result;
 use crate::names::shown;
@@ -203,7 +203,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "Cast" => {
             let number = node.int("to", 0);
             let to =
-                To::numbered(number).ok_or_else(|| node.refuse("to", format_args!("asks for ONNX type {number}, which is not held")))?;
+                To::numbered(number).ok_or_else(|| unserved(format!("attribute `to` asks for ONNX type {number}, which is not held")))?;
             boxed(Cast(to)).map(Some)
         }
         "CastLike" => boxed(CastLike).map(Some),

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::super::graph::{Inputs, Plan, Slot};
 use super::super::meter::Meter;
 use super::super::node::Node;
-use super::super::value::{Arg, Data, Shape, Value, View, axis, fault, same};
+use super::super::value::{Arg, Data, Shape, Value, View, axis, fault, same, unserved};
 use super::shape::transpose;
 use super::{Op, Values, boxed};
 use crate::error::{Error, Result};
@@ -269,7 +269,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>, bodies: Vec<(&str, Plan)>) -> R
     match name {
         "Scan" => {
             if node.opset < 9 {
-                return Err(Error::invalid("its form before operator set 9 is not served"));
+                return Err(unserved("its form before operator set 9 is not served"));
             }
             let walked = usize::try_from(node.int("num_scan_inputs", 0)).ok().filter(|&walked| walked <= own && walked > 0);
             let walked = walked.ok_or_else(|| node.refuse("num_scan_inputs", "does not fit its inputs"))?;

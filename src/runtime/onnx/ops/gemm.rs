@@ -6,7 +6,7 @@
 
 use super::super::graph::Inputs;
 use super::super::node::Node;
-use super::super::value::{Arg, Data, Shape, Value, View, broadcast, stretched, wrong_shapes, wrong_type};
+use super::super::value::{Arg, Data, Shape, Value, View, broadcast, stretched, unserved, wrong_shapes, wrong_type};
 use super::kernel::Number;
 use super::product::multiply;
 use super::{Op, Values, boxed, dense, one};
@@ -195,7 +195,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "CDist" => match node.text("metric", "sqeuclidean")? {
             "sqeuclidean" => boxed(CDist { root: false }),
             "euclidean" => boxed(CDist { root: true }),
-            other => Err(node.refuse("metric", format_args!("is `{}`; euclidean and sqeuclidean are served", crate::names::shown(other)))),
+            other => Err(unserved(format!("attribute `metric` is `{}`; euclidean and sqeuclidean are served", crate::names::shown(other)))),
         },
         _ => return Ok(None),
     }

@@ -31,8 +31,8 @@ use super::graph::{Inputs, Plan};
 use super::ml;
 use super::node::Node;
 use super::text;
-use super::value::{Value, View};
-use crate::error::{Error, Result};
+use super::value::{Value, View, fault, unserved};
+use crate::error::Result;
 use crate::names::shown;
 use crate::runtime::trees::Ensemble;
 
@@ -90,6 +90,16 @@ pub(crate) trait Op: Send + Sync + std::fmt::Debug {
     }
 }
 
+/// Stands in a plan that is only checked for an operator that is not had here.
+#[derive(Debug)]
+pub(crate) struct Assumed;
+
+impl Op for Assumed {
+    fn run(&self, _: &mut Inputs<'_, '_>) -> Result<Values> {
+        Err(fault("it is not served"))
+    }
+}
+
 /// An operator as its trait.
 pub(crate) fn boxed(op: impl Op + 'static) -> Result<Box<dyn Op>> {
     Ok(Box::new(op))
@@ -116,7 +126,7 @@ pub(crate) fn parse(node: &Node<'_>, bodies: Vec<(&str, Plan)>) -> Result<Box<dy
     };
     found.ok_or_else(|| {
         let domain = if node.proto.domain.is_empty() { "ai.onnx" } else { &node.proto.domain };
-        Error::invalid(format!("operator `{}` of domain `{}` is not served", shown(name), shown(domain)))
+        unserved(format!("operator `{}` of domain `{}` is not served", shown(name), shown(domain)))
     })
 }
 

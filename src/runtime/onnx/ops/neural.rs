@@ -6,11 +6,11 @@
 
 use super::super::graph::Inputs;
 use super::super::node::Node;
-use super::super::value::{Arg, Data, Shape, Value, around, axis, fault, wrong_shapes, wrong_type};
+use super::super::value::{Arg, Data, Shape, Value, around, axis, fault, unserved, wrong_shapes, wrong_type};
 use super::norm::{self, power, root};
 use super::product::multiply;
 use super::{Op, Values, boxed, one};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The largest kernel side, stride, dilation or pad.
 const SIDE_MAX: i64 = 1 << 16;
@@ -421,7 +421,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         }
         "MaxPool" | "AveragePool" | "LpPool" => {
             if node.proto.output.len() > 1 {
-                return Err(Error::invalid("its places of the largest are not served"));
+                return Err(unserved("its places of the largest are not served"));
             }
             let take = match name {
                 "MaxPool" => Take::Largest,

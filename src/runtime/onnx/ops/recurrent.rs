@@ -6,11 +6,11 @@
 
 use super::super::graph::Inputs;
 use super::super::node::Node;
-use super::super::value::{Value, fault};
+use super::super::value::{Value, fault, unserved};
 use super::product::multiply;
 use super::vector::{sigmoid, tanh};
 use super::{Op, Values, boxed};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Cell {
@@ -211,10 +211,10 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
     };
     let asked = node.texts("activations")?;
     if !asked.is_empty() && asked.iter().zip(usual.iter().cycle()).any(|(asked, usual)| **asked != **usual) {
-        return Err(node.refuse("activations", "asks for other functions than the usual ones, which alone are served"));
+        return Err(unserved("attribute `activations` asks for other functions than the usual ones, which alone are served"));
     }
     if node.attribute("clip").is_some() || node.int("layout", 0) != 0 || node.int("input_forget", 0) != 0 || node.has_input(7) {
-        return Err(Error::invalid("clip, layout, input_forget and peepholes are not served"));
+        return Err(unserved("clip, layout, input_forget and peepholes are not served"));
     }
     boxed(Recurrent { cell, backward }).map(Some)
 }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::ops::{Op, Values, boxed, one};
-use super::super::value::{Shape, Value, fault};
+use super::super::value::{Shape, Value, fault, unserved};
 use crate::error::Result;
 use crate::names::shown;
 
@@ -109,7 +109,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
     let locale = node.text("locale", "en_US.UTF-8")?;
     let language = locale.split(['_', '-', '.', '@']).next().unwrap_or_default();
     if matches!(language, "tr" | "az" | "tt" | "crh" | "ku") {
-        return Err(node.refuse("locale", format_args!("is `{}`, whose i with and without a dot is not served", shown(locale))));
+        return Err(unserved(format!("attribute `locale` is `{}`, whose i with and without a dot is not served", shown(locale))));
     }
     let ascii = matches!(locale, "C" | "POSIX");
     let exact = node.int("is_case_sensitive", 0) != 0;
