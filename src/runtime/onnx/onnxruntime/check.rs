@@ -48,7 +48,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Checked> {
             return Err(name(Error::invalid("it may be taken for another; export the model with functions of a domain of their own")));
         }
         // Also of what nobody calls.
-        tensors(&function.node).and_then(|()| function.attribute_proto.iter().try_for_each(attribute)).map_err(name)?;
+        tensors(&function.node).and_then(|()| function.attribute_proto.iter().try_for_each(|one| attribute(one))).map_err(name)?;
     }
     let mut written = file.clone();
     // Marks of our own say what a node is: a file that brings some would not be checked as it is run.
@@ -108,7 +108,7 @@ fn unmark(nodes: &mut [proto::Node]) {
 
 /// Reads the tensors in the attributes of nodes, also of those whose operator is not known and asks for none.
 fn tensors(nodes: &[proto::Node]) -> Result<()> {
-    nodes.iter().flat_map(|node| &node.attribute).try_for_each(attribute)
+    nodes.iter().flat_map(|node| &node.attribute).try_for_each(|one| attribute(one))
 }
 
 fn attribute(attribute: &proto::Attribute) -> Result<()> {
