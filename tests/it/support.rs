@@ -197,6 +197,15 @@ impl Server {
         wait_for("what was written to the file", seen);
     }
 
+    /// Lets a key's time end, and waits for that. Whoever made it had an hour to use it first, however slow the machine is.
+    pub(crate) fn expire(&self, id: &str, key: &str) {
+        let whoami = || self.send("GET", "/api/v1/whoami", key, &[], b"");
+        whoami().expect(200);
+        // Not in the past: that it ends by the clock is to be seen.
+        self.change(&format!("UPDATE key SET expires_at = unixepoch() + 2 WHERE id = '{id}'"), || whoami().status == 401);
+        assert!(whoami().expect(401).message().contains("expired"));
+    }
+
     /// Predictions under way, as a scrape tells.
     pub(crate) fn in_flight(&self) -> u64 {
         let text = self.admin("GET", "/metrics", b"").expect(200).text();
