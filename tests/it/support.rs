@@ -32,6 +32,11 @@ pub(crate) fn processor_time(stat: &str) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Processor time this thread has used.
+pub(crate) fn own_time() -> Duration {
+    processor_time("/proc/thread-self/stat")
+}
+
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
     child: Child,

@@ -6,19 +6,18 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::documents::{changed, honest};
 use super::{Linear, Why, file, gz, stored, tar, typed};
-use crate::support::{HOUSE, Server, city, rookery};
+use crate::support::{HOUSE, PATIENCE, Server, city, rookery, wait_for};
 
 /// Sends a request as it stands and reads the answer, even when the server answers before it has read all of it.
 /// `Err` when the connection was reset before an answer came.
 pub(crate) fn exchange(server: &Server, head: &str, body: &[u8]) -> Result<(u16, String), String> {
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let token = &server.admin;
     let head = format!("{head}\r\nhost: rookery\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
     let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
@@ -116,18 +115,13 @@ fn refused_uploads_are_answered_with_the_reason_and_leave_nothing() {
 
 /// The file holds so many models and, as soon as the server has noticed who hung up, nothing half-done.
 fn verified(server: &Server, models: u64) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
+    wait_for("nothing half-done is left", || {
         let (code, found, error) = rookery(&["verify", "--json", "--db", server.db.to_str().unwrap()], "");
         assert_eq!(code, 0, "{error}");
         let found: Value = serde_json::from_str(&found).unwrap();
         assert_eq!(found["models"], json!(models), "{found}");
-        if found["uploadsUnderWay"] == json!(0) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{found}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        found["uploadsUnderWay"] == json!(0)
+    });
 }
 
 #[test]
