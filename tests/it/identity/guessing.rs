@@ -2,8 +2,25 @@
 
 use super::*;
 
+/// What fails after a minute may have failed because the guesses were forgotten by then, as is right; it is tried again.
+fn within_a_minute(test: fn()) {
+    for _ in 0..5 {
+        let began = Instant::now();
+        match std::panic::catch_unwind(test) {
+            Ok(()) => return,
+            Err(panic) if began.elapsed() < Duration::from_secs(60) => std::panic::resume_unwind(panic),
+            Err(_) => {}
+        }
+    }
+    panic!("the machine is too slow to guess eleven times in a minute");
+}
+
 #[test]
 fn the_eleventh_failed_sign_in_of_a_minute_is_refused_unchecked() {
+    within_a_minute(guess_eleven_times);
+}
+
+fn guess_eleven_times() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("t.db");
     for name in ["ana", "bob"] {
@@ -38,6 +55,10 @@ fn the_eleventh_failed_sign_in_of_a_minute_is_refused_unchecked() {
 
 #[test]
 fn who_is_refused_for_load_has_not_guessed() {
+    within_a_minute(sign_in_under_load);
+}
+
+fn sign_in_under_load() {
     let server = Server::start();
     make_user(&server, &json!({ "name": "ana", "password": PASSWORD }));
     let at_once = || {

@@ -333,22 +333,27 @@ fn what_is_no_model_takes_no_memory() {
 #[test]
 fn uploads_that_wait_to_be_checked_are_bounded() {
     let server = Server::start();
-    // Little to send and much to read: JSON may end in blanks.
-    let mut slow = city(1, 100.0);
-    slow.resize(8 << 20, b' ');
-    let slow = gz(&slow);
-    assert!(slow.len() < 1 << 20, "{}", slow.len());
-    let replies: Vec<_> = std::thread::scope(|scope| {
-        let one = |at: usize| server.put_model(&format!("w/{at}"), &slow);
-        let running: Vec<_> = (0..90).map(|at| scope.spawn(move || one(at))).collect();
-        running.into_iter().map(|one| one.join().unwrap()).collect()
-    });
-    let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
-    assert!(!refused.is_empty(), "all of 90 uploads were let wait");
-    for reply in &refused {
-        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
-        assert!(reply.message().contains("send this one again"), "{}", reply.message());
-    }
-    assert!(replies.len() - refused.len() >= 60, "{} of 90 were refused", refused.len());
+    // Of ninety sent at once, how many are refused.
+    let refused = |round: usize| {
+        // Little to send and much to read: JSON may end in blanks.
+        let mut slow = city(1, 100.0);
+        slow.resize((8 << 20) + round, b' ');
+        let slow = gz(&slow);
+        assert!(slow.len() < 1 << 20, "{}", slow.len());
+        let replies: Vec<_> = std::thread::scope(|scope| {
+            let one = |at: usize| server.put_model(&format!("w/{round}/{at}"), &slow);
+            let running: Vec<_> = (0..90).map(|at| scope.spawn(move || one(at))).collect();
+            running.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
+        for reply in &refused {
+            assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
+            assert!(reply.message().contains("send this one again"), "{}", reply.message());
+        }
+        assert!(refused.len() <= 30, "{} of 90 were refused", refused.len());
+        refused.len()
+    };
+    // A slow machine may bring them one after the other.
+    assert!((0..5).any(|round| refused(round) > 0), "all of 90 uploads were let wait");
     server.put_model("w/later", &city(2, 100.0)).expect(201);
 }
