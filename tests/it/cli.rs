@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, city, may_invoke, rookery, send};
+use crate::support::{PATIENCE, Server, city, may_invoke, rookery, send};
 use crate::uploads::{file, gz, tar};
 
 fn text(path: &std::path::Path) -> &str {
@@ -347,18 +347,21 @@ fn the_limits_are_flags() {
     let host = server.url.trim_start_matches("http://");
     let slow = |sent: &str| {
         let mut stream = TcpStream::connect(host).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(sent.as_bytes()).unwrap();
         let (began, mut text) = (Instant::now(), String::new());
         let _ = stream.read_to_string(&mut text);
-        assert!(began.elapsed() < Duration::from_secs(6), "{sent} was waited for {:?}", began.elapsed());
-        text
+        (text, began.elapsed())
     };
-    assert!(slow("GET /healthz HTTP/1.1\r\nhost: t\r\n").contains("408"));
+    let half = || slow("GET /healthz HTTP/1.1\r\nhost: t\r\n");
+    assert!(half().0.contains("408"));
+    // A slow machine adds to one or the other, the ten seconds without the flag to all of them.
+    assert!((0..5).any(|_| half().1 < Duration::from_secs(6)), "half a head was waited for longer than the flag says");
     let key = &server.admin;
     let half = slow(&format!(
         "PUT /api/v1/models/l/half HTTP/1.1\r\nhost: t\r\nconnection: close\r\nauthorization: Bearer {key}\r\ncontent-length: 100\r\n\r\n{{"
-    ));
+    ))
+    .0;
     assert!(half.contains("paused for more than 1 seconds"), "{half}");
     let (code, help, _) = rookery(&["serve", "--help"], "");
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");

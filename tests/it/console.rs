@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 use rookery::http::routes;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_PASSWORD, HOUSE, Reply, Server, city, may_invoke};
+use crate::support::{ADMIN_PASSWORD, HOUSE, PATIENCE, Reply, Server, city, may_invoke};
 
 const WRONG: &str = "the user name or the password is wrong";
 const INSTALL: &str = "the console's tests need a browser; run `apt-get install chromium chromium-driver`";
-/// How long a page may take to show what is waited for, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Cells in a row of the list.
 const COLUMNS: usize = 7;
 
@@ -138,7 +136,20 @@ impl Browser {
     fn send(&self, css: &str) {
         let element = self.one(css);
         self.run("POST", &format!("{element}/click"), &json!({}));
+        self.gone(&element);
+    }
+
+    /// Waits until the page that had the element is gone.
+    fn gone(&self, element: &str) {
         self.until("page after this one", || self.ask("GET", &format!("{element}/name"), &Value::Null).err());
+    }
+
+    /// Goes back, and waits for the page that comes: else what is there is still the one that was left.
+    fn back(&self) {
+        let element = self.one("main");
+        self.run("POST", "/back", &json!({}));
+        self.gone(&element);
+        self.one("main");
     }
 
     fn script(&self, body: &str) -> Value {
@@ -269,8 +280,7 @@ fn walk(script: bool) {
     assert_eq!(browser.rows().len(), 2);
     browser.click(".sign-out button");
     browser.until("sign-in page", || (browser.place() == "/ui/sign-in").then_some(()));
-    browser.run("POST", "/back", &json!({}));
-    browser.one("main");
+    browser.back();
     let page = browser.read("body");
     assert!(!page.contains("walk/") && !page.contains("root-admin"), "{page}");
     browser.go(&format!("{}/ui/models", server.url));
@@ -292,13 +302,14 @@ fn the_same_walk_works_with_script_turned_off() {
 fn an_upload_shows_its_progress_while_it_is_sent() {
     let (server, browser) = (Server::start(), Browser::open(true));
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), rookery::cli::demo::city::model(1, 100.0, 100, 5)).unwrap();
+    std::fs::write(file.path(), rookery::cli::demo::city::model(1, 100.0, 400, 6)).unwrap();
     browser.sign_in(&server, "root-admin", ADMIN_PASSWORD);
     browser.go(&format!("{}/ui/upload", server.url));
     assert_eq!(browser.property("progress", "hidden"), true);
     browser.cdp("Network.enable", &json!({}));
-    let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200 << 10 });
-    browser.cdp("Network.emulateNetworkConditions", &slow);
+    // It would take the better part of an hour, so there is time to look at all of it.
+    let pace = |bytes: i32| json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes });
+    browser.cdp("Network.emulateNetworkConditions", &pace(1 << 10));
     browser.fill("#upload input[name=path]", "slow/model");
     browser.fill("#upload input[type=file]", file.path().to_str().unwrap());
     browser.click("#upload button");
@@ -308,6 +319,7 @@ fn an_upload_shows_its_progress_while_it_is_sent() {
     });
     assert!(browser.script("return document.querySelector('#upload button').disabled") == true, "at {halfway}");
     assert!(browser.read("#upload button").starts_with("Uploading"));
+    browser.cdp("Network.emulateNetworkConditions", &pace(-1));
     assert_eq!(browser.read(".notice.good"), "Uploaded slow/model.");
     browser.assert_no_violation();
 }
@@ -404,8 +416,10 @@ fn the_first_administrator_is_made_at_the_link_the_server_prints_once() {
         assert!(browser.read(".notice.bad").contains("no such / name"), "{}", browser.read("main"));
         browser.fill("input[name=name]", "ada");
         browser.fill("input[name=password]", "seven77");
+        let stopped = browser.script("return !document.querySelector('main form').checkValidity()");
+        assert!(stopped == true, "a short password is stopped by the form");
         browser.click("main button");
-        assert!(browser.place().starts_with("/ui/setup"), "a short password is stopped by the form");
+        assert!(browser.place().starts_with("/ui/setup"));
         browser.fill("input[name=password]", ADMIN_PASSWORD);
         browser.click("main button");
         browser.until("sign-in page", || (browser.place() == "/ui/sign-in").then_some(()));

@@ -27,6 +27,7 @@ mod payloads;
 mod pipelines;
 mod policy;
 mod reference;
+mod senders;
 mod shap;
 mod support;
 mod train;

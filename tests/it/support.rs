@@ -11,6 +11,32 @@ use serde_json::{Value, json};
 
 pub(crate) const ADMIN_PASSWORD: &str = "correct horse battery";
 
+/// Far longer than anything that is waited for takes on a slow machine that many share: whoever waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until `done`, and says how long that took.
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    started.elapsed()
+}
+
+/// Processor time used so far, by what `stat` in `/proc` tells of it. Unlike the clock it does not depend on who else runs.
+pub(crate) fn processor_time(stat: &str) -> Duration {
+    let stat = std::fs::read_to_string(stat).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Processor time this thread has used.
+pub(crate) fn own_time() -> Duration {
+    processor_time("/proc/thread-self/stat")
+}
+
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -132,14 +158,8 @@ impl Server {
     /// SIGTERM; returns the exit code.
     pub(crate) fn terminate(&mut self) -> i32 {
         assert!(Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap().success());
-        let deadline = Instant::now() + Duration::from_secs(40);
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
-            }
-            assert!(Instant::now() < deadline, "the server did not stop");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("the server stops", || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
     pub(crate) fn alive(&mut self) -> bool {
@@ -174,6 +194,30 @@ impl Server {
         key.json()["ApiKey"].as_str().unwrap().to_owned()
     }
 
+    /// Changes the file as no request can, and waits until the server has seen it.
+    pub(crate) fn change(&self, sql: &str, seen: impl FnMut() -> bool) {
+        let file = rusqlite::Connection::open(&self.db).unwrap();
+        file.busy_timeout(PATIENCE).unwrap();
+        file.execute_batch(&format!("BEGIN IMMEDIATE; {sql}; UPDATE epoch SET value = value + 1 WHERE noun = 'access'; COMMIT")).unwrap();
+        wait_for("what was written to the file", seen);
+    }
+
+    /// Lets a key's time end, and waits for that. Whoever made it had an hour to use it first, however slow the machine is.
+    pub(crate) fn expire(&self, id: &str, key: &str) {
+        let whoami = || self.send("GET", "/api/v1/whoami", key, &[], b"");
+        whoami().expect(200);
+        // Not in the past: that it ends by the clock is to be seen.
+        self.change(&format!("UPDATE key SET expires_at = unixepoch() + 2 WHERE id = '{id}'"), || whoami().status == 401);
+        assert!(whoami().expect(401).message().contains("expired"));
+    }
+
+    /// Predictions under way, as a scrape tells.
+    pub(crate) fn in_flight(&self) -> u64 {
+        let text = self.admin("GET", "/metrics", b"").expect(200).text();
+        let line = text.lines().find_map(|line| line.strip_prefix("rookery_invocations_in_flight ")).unwrap();
+        line.parse().unwrap()
+    }
+
     /// A CSV row to an endpoint.
     pub(crate) fn invoke(&self, endpoint: &str, target: Option<&str>, credential: &str, body: &str) -> Reply {
         let mut headers = vec![("content-type", "text/csv")];
@@ -193,12 +237,8 @@ pub(crate) fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<Reply, ureq::Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .timeout_global(Some(Duration::from_secs(60)))
-        .build()
-        .into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(PATIENCE)).build().into();
     let mut request = ureq::http::Request::builder().method(method).uri(format!("{url}{path}"));
     if !credential.is_empty() {
         request = request.header("authorization", format!("Bearer {credential}"));

@@ -233,15 +233,19 @@ fn a_backup_is_its_owners_alone_while_it_is_written() {
         let seen = thread::scope(|scope| {
             let watch = scope.spawn(|| {
                 let mut seen = std::collections::BTreeSet::new();
-                while !over.load(Ordering::Relaxed) {
+                loop {
+                    // Once more after the end, however seldom this thread runs.
+                    let last = over.load(Ordering::SeqCst);
                     for path in [to.clone(), beside(to, ".partial")] {
                         seen.extend(std::fs::metadata(path).map(|file| file.permissions().mode() & 0o777));
                     }
+                    if last {
+                        return seen;
+                    }
                 }
-                seen
             });
             let done = rookery(&arguments, "");
-            over.store(true, Ordering::Relaxed);
+            over.store(true, Ordering::SeqCst);
             assert_eq!(done.0, 0, "{}", done.2);
             watch.join().unwrap()
         });

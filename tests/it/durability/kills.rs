@@ -142,7 +142,10 @@ fn fifty_kills_lose_nothing_that_was_acknowledged_and_show_nothing_half_done() {
     let writers = Writers { ledger: &ledger, serial: &serial, scores: &scores };
     let mut unacknowledged_but_done = 0;
     let mut server = again(&home, &flags);
-    for round in 0..50u64 {
+    let staged = || number(&sql(&home.db), "SELECT count(*) FROM blob WHERE ready = 0");
+    let mut round = 0;
+    // And more of them where none of the fifty came while an upload was staged.
+    while round < 50 || (round < 500 && staged() == 0) {
         thread::scope(|scope| {
             for name in ["a", "b"] {
                 let (one, other) = (Client::of(&server), Client::of(&server));
@@ -175,10 +178,11 @@ fn fifty_kills_lose_nothing_that_was_acknowledged_and_show_nothing_half_done() {
             }
             *asked = Asked { states: vec![is], acknowledged: 0 };
         }
+        round += 1;
     }
     assert_eq!(server.terminate(), 0);
     let writes = serial.load(Ordering::Relaxed);
-    let cut_uploads = number(&sql(&home.db), "SELECT count(*) FROM blob WHERE ready = 0");
+    let cut_uploads = staged();
     println!("{writes} writes, {cut_uploads} staged remains, {unacknowledged_but_done} done but not acknowledged");
     assert!(cut_uploads > 0, "no kill hit an upload while it was staged; the test shows nothing");
     verified(&home.db);

@@ -26,8 +26,9 @@ use flate2::write::GzEncoder;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::concurrency::{Client, Sample, answer, head, raw, score, version_of, wait_for};
-use crate::support::{HOUSE, Reply, Server, may_invoke, rookery};
+use crate::concurrency::{Client, Sample, score, version_of};
+use crate::senders::{answer, head, raw};
+use crate::support::{HOUSE, PATIENCE, Reply, Server, may_invoke, rookery, wait_for};
 
 /// A server on the same file, for the same administrator.
 fn again(old: &Server, flags: &[&str]) -> Server {
@@ -46,7 +47,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn sql(db: &Path) -> Connection {
     let connection = Connection::open(db).unwrap();
-    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    connection.busy_timeout(PATIENCE).unwrap();
     connection.pragma_update(None, "foreign_keys", true).unwrap();
     connection
 }

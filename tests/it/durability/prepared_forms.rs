@@ -41,13 +41,13 @@ fn what_was_hot_or_pinned_before_an_upgrade_is_back_after_it() {
     age(&server.db);
     let first = begun(&server.db);
     let mut server = again(&server, &[]);
-    wait_for("the hot set and the pins are loaded", Duration::from_secs(10), || loaded(&server) == before);
+    wait_for("the hot set and the pins are loaded", || loaded(&server) == before);
     assert_eq!((begun(&server.db) - first, old(&server.db)), (5, 1), "each was prepared once, and what nobody asked for was not");
     assert_eq!(server.terminate(), 0);
     assert_eq!(number(&sql(&server.db), "SELECT count(*) FROM hot"), 5, "the list of what is hot is kept");
     verified(&server.db);
     let server = again(&server, &[]);
-    wait_for("they are loaded after one more start", Duration::from_secs(10), || loaded(&server) == before);
+    wait_for("they are loaded after one more start", || loaded(&server) == before);
     for (at, sample) in samples.iter().enumerate() {
         assert_eq!(score(&Client::of(&server).invoke("h", &at.to_string()).expect(200)), sample.score);
     }

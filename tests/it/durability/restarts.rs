@@ -1,5 +1,8 @@
 //! Stop and start.
 
+use std::io::Read as _;
+use std::net::TcpStream;
+
 use super::*;
 
 #[test]
@@ -17,16 +20,16 @@ fn what_was_loaded_is_loaded_again_without_a_call() {
     assert_eq!(before.len(), 12);
     assert_eq!(server.terminate(), 0);
     let mut server = again(&server, &[]);
-    wait_for("the hot set is loaded", Duration::from_secs(5), || loaded(&server) == before);
+    wait_for("the hot set is loaded", || loaded(&server) == before);
     // A server that is killed before it had time for anything does not forget it either.
     server.kill();
     let mut server = again(&server, &[]);
-    wait_for("the hot set is loaded after a kill", Duration::from_secs(5), || loaded(&server) == before);
+    wait_for("the hot set is loaded after a kill", || loaded(&server) == before);
     // With less memory, as much as fits and not more.
     assert_eq!(server.terminate(), 0);
     let budget = samples[0].weight * 5 + 1;
     let server = again(&server, &["--memory", &budget.to_string()]);
-    wait_for("what fits is loaded", Duration::from_secs(5), || loaded(&server).len() == 5);
+    wait_for("what fits is loaded", || loaded(&server).len() == 5);
     let shown = server.admin("GET", "/api/v1/cache", b"").expect(200).json();
     assert!(shown["usedBytes"].as_u64().unwrap() <= budget && shown["evictions"] == 0, "{shown}");
 }
@@ -49,9 +52,8 @@ fn the_hot_set_survives_starts_that_are_killed_at_once() {
         started.kill();
     }
     let server = again(&server, &[]);
-    thread::sleep(Duration::from_secs(1));
-    let kept = number(&sql(&server.db), "SELECT count(*) FROM hot");
-    assert_eq!((loaded(&server).len(), kept), (40, 40), "of forty hot models so many are loaded, and remembered");
+    wait_for("all forty hot models are loaded", || loaded(&server).len() == 40);
+    assert_eq!(number(&sql(&server.db), "SELECT count(*) FROM hot"), 40, "of forty hot models so many are remembered");
 }
 
 #[test]
@@ -75,13 +77,19 @@ fn what_is_under_way_is_answered_before_the_server_stops() {
     server.put_model("g/m", &sample.bytes).expect(201);
     server.put_endpoint("g", &json!([{ "model": "g/m" }]));
     let invoke = head(&server, "POST", "/endpoints/g/invocations", HOUSE.len());
-    let mut predicting = raw(&server, format!("{invoke}\r\n{}", &HOUSE[..10]).as_bytes());
+    let mut predicting = raw(&server, format!("{invoke}expect: 100-continue\r\n\r\n").as_bytes());
+    // It is under way once it is told to go on.
+    let mut told = [0; 25];
+    predicting.read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    predicting.write_all(&HOUSE.as_bytes()[..10]).unwrap();
     let mut uploading = raw(&server, format!("{}\r\n", head(&server, "PUT", "/api/v1/models/g/big", big.bytes.len())).as_bytes());
     uploading.write_all(&big.bytes[..5 << 20]).unwrap();
-    thread::sleep(Duration::from_millis(300));
+    wait_for("the first pieces are staged", || number(&sql(&server.db), "SELECT count(*) FROM blob WHERE ready = 0") == 1);
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
     let code = thread::scope(|scope| {
         let stopping = scope.spawn(|| server.terminate());
-        thread::sleep(Duration::from_millis(500));
+        wait_for("the stop has begun", || TcpStream::connect(&address).is_err());
         predicting.write_all(&HOUSE.as_bytes()[10..]).unwrap();
         let said = answer(&mut predicting);
         assert!(said.starts_with("HTTP/1.1 200") && said.contains("predictions"), "{said}");
@@ -99,9 +107,21 @@ fn what_is_under_way_is_answered_before_the_server_stops() {
 #[test]
 fn an_idle_connection_does_not_hold_up_the_stop() {
     let mut server = Server::start();
-    let client = Client::of(&server);
-    client.send("GET", "/healthz", &[], b"").unwrap().expect(200);
-    let started = Instant::now();
-    assert_eq!(server.terminate(), 0);
-    assert!(started.elapsed() < Duration::from_secs(10), "the stop took {:?} with nothing under way", started.elapsed());
+    // Where the machine is slow one stop may take long; one that waits for the idle takes as long every time.
+    let stop = |mut server: Server| {
+        let client = Client::of(&server);
+        client.send("GET", "/healthz", &[], b"").unwrap().expect(200);
+        let started = Instant::now();
+        assert_eq!(server.terminate(), 0);
+        (server, started.elapsed())
+    };
+    let mut took = Duration::MAX;
+    for _ in 0..5 {
+        (server, took) = stop(server);
+        if took < Duration::from_secs(10) {
+            return;
+        }
+        server = again(&server, &[]);
+    }
+    panic!("the stop took {took:?} with nothing under way");
 }

@@ -10,15 +10,13 @@ fn claim(server: &Bare, link: &str, name: &str) -> Reply {
 
 /// The path of the link on standard error, which is read by another thread.
 fn setup_link(server: &Bare) -> String {
-    for _ in 0..100 {
-        let told = server.told.lock().unwrap().clone();
+    let link = || {
+        let told = server.told.lock().unwrap();
         let path = told.split_whitespace().find_map(|word| word.strip_prefix(&server.url)).filter(|path| path.starts_with("/ui/setup?"));
-        if let Some(path) = path {
-            return path.to_owned();
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    panic!("no link was printed: {}", server.told.lock().unwrap());
+        path.map(str::to_owned)
+    };
+    wait_for("a link is printed", || link().is_some());
+    link().unwrap()
 }
 
 #[test]
@@ -54,9 +52,10 @@ fn the_first_start_prints_a_link_that_makes_one_administrator() {
     let token = log_in(&server.url, "chief", PASSWORD).expect(200).json()["token"].as_str().unwrap().to_owned();
     send(&server.url, "GET", "/api/v1/users", &token, &[], b"").unwrap().expect(200);
     drop(server);
-    let server = serve(&db, &["--listen", "127.0.0.1:0"]);
+    let mut server = serve(&db, &["--listen", "127.0.0.1:0"]);
     send(&server.url, "GET", &link, "", &[], b"").unwrap().expect(403);
-    thread::sleep(Duration::from_millis(200));
+    server.child.kill().unwrap();
+    wait_for("its log is read to the end", || Arc::strong_count(&server.told) == 1);
     assert!(!server.told.lock().unwrap().contains("/ui/setup"), "a link is printed though there is an administrator");
 }
 

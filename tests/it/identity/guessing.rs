@@ -2,8 +2,25 @@
 
 use super::*;
 
+/// What fails after a minute may have failed because the guesses were forgotten by then, as is right; it is tried again.
+fn within_a_minute(test: fn()) {
+    for _ in 0..5 {
+        let began = Instant::now();
+        match std::panic::catch_unwind(test) {
+            Ok(()) => return,
+            Err(panic) if began.elapsed() < Duration::from_secs(60) => std::panic::resume_unwind(panic),
+            Err(_) => {}
+        }
+    }
+    panic!("the machine is too slow to guess eleven times in a minute");
+}
+
 #[test]
 fn the_eleventh_failed_sign_in_of_a_minute_is_refused_unchecked() {
+    within_a_minute(guess_eleven_times);
+}
+
+fn guess_eleven_times() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("t.db");
     for name in ["ana", "bob"] {
@@ -38,23 +55,32 @@ fn the_eleventh_failed_sign_in_of_a_minute_is_refused_unchecked() {
 
 #[test]
 fn who_is_refused_for_load_has_not_guessed() {
+    within_a_minute(sign_in_under_load);
+}
+
+fn sign_in_under_load() {
     let server = Server::start();
     make_user(&server, &json!({ "name": "ana", "password": PASSWORD }));
-    let gate = Barrier::new(40);
-    let replies: Vec<Reply> = thread::scope(|scope| {
-        let one = || {
-            gate.wait();
-            log_in(&server.url, "ana", PASSWORD)
-        };
-        let running: Vec<_> = (0..40).map(|_| scope.spawn(one)).collect();
-        running.into_iter().map(|one| one.join().unwrap()).collect()
-    });
-    let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
-    for reply in &refused {
-        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
-        assert_eq!(reply.json()["error"]["kind"], "Unavailable");
-    }
-    assert!(!refused.is_empty() && refused.len() < 40, "{} of 40 were refused", refused.len());
+    let at_once = || {
+        let gate = Barrier::new(40);
+        let replies: Vec<Reply> = thread::scope(|scope| {
+            let one = || {
+                gate.wait();
+                log_in(&server.url, "ana", PASSWORD)
+            };
+            let running: Vec<_> = (0..40).map(|_| scope.spawn(one)).collect();
+            running.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
+        for reply in &refused {
+            assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
+            assert_eq!(reply.json()["error"]["kind"], "Unavailable");
+        }
+        refused.len()
+    };
+    // A slow machine may bring them one after the other.
+    let refused = (0..20).map(|_| at_once()).find(|refused| *refused > 0).unwrap_or_default();
+    assert!((1..40).contains(&refused), "{refused} of 40 were refused");
     // None of them counts: all ten wrong ones are still to be had.
     for _ in 0..10 {
         log_in(&server.url, "ana", "a wrong password").expect(401);

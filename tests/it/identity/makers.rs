@@ -23,14 +23,6 @@ fn denied(resource: &str) -> Value {
     statement("Deny", READ, format!("arn:aws:s3:::{resource}"))
 }
 
-/// Changes the file as no request can, and waits until the server has seen it.
-fn change(server: &Server, sql: &str, seen: impl FnMut() -> bool) {
-    let file = Connection::open(&server.db).unwrap();
-    file.busy_timeout(Duration::from_secs(10)).unwrap();
-    file.execute_batch(&format!("BEGIN IMMEDIATE; {sql}; UPDATE epoch SET value = value + 1 WHERE noun = 'access'; COMMIT")).unwrap();
-    crate::concurrency::wait_for("what was written to the file", Duration::from_secs(5), seen);
-}
-
 #[test]
 fn an_endpoint_serves_no_later_model_that_its_maker_may_not_read() {
     let server = Server::start();
@@ -144,7 +136,7 @@ fn an_endpoint_outlives_its_makers_leave() {
     admin(&server, "DELETE", "/api/v1/users/ana", &Value::Null).expect(204);
     answers(200);
     // A maker who is gone all the same: a new user of that name is another.
-    change(&server, "UPDATE endpoint SET maker = 'AIDAGONE'", || server.invoke("e", Some("a"), &server.admin, HOUSE).status == 400);
+    server.change("UPDATE endpoint SET maker = 'AIDAGONE'", || server.invoke("e", Some("a"), &server.admin, HOUSE).status == 400);
     let message = answers(400);
     assert!(message.contains("who made it is gone") && message.contains("create it again"), "{message}");
     create(&server, &server.admin, "e", &stages).expect(201);

@@ -94,8 +94,14 @@ impl<'a> Half<'a> {
         let (first, rest) = body.split_at(body.len() / 2);
         let mut stream = TcpStream::connect(address).unwrap();
         let length = body.len();
-        let head = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n");
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).unwrap();
+        // Told to go on, it is under way.
+        let mut told = [0; 25];
+        stream.read_exact(&mut told).unwrap();
+        assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
         stream.write_all(first).unwrap();
         Self { stream, rest }
     }

@@ -22,14 +22,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_PASSWORD, HOUSE, Reply, Server, city, may_invoke, rookery, send};
+use crate::support::{ADMIN_PASSWORD, HOUSE, PATIENCE, Reply, Server, city, may_invoke, rookery, send, wait_for};
 
 const PASSWORD: &str = "a password of nine words";
 const INVOKE: &str = "sagemaker:InvokeEndpoint";
@@ -100,7 +100,7 @@ fn now() -> i64 {
 fn raw(url: &str, line: &str, headers: &[u8], body: &[u8]) -> (u16, String) {
     let address = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(headers);
     bytes.extend_from_slice(b"\r\n");

@@ -6,19 +6,18 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::documents::{changed, honest};
 use super::{Linear, Why, file, gz, stored, tar, typed};
-use crate::support::{HOUSE, Server, city, rookery};
+use crate::support::{HOUSE, PATIENCE, Server, city, rookery, wait_for};
 
 /// Sends a request as it stands and reads the answer, even when the server answers before it has read all of it.
 /// `Err` when the connection was reset before an answer came.
 pub(crate) fn exchange(server: &Server, head: &str, body: &[u8]) -> Result<(u16, String), String> {
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let token = &server.admin;
     let head = format!("{head}\r\nhost: rookery\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
     let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
@@ -116,18 +115,13 @@ fn refused_uploads_are_answered_with_the_reason_and_leave_nothing() {
 
 /// The file holds so many models and, as soon as the server has noticed who hung up, nothing half-done.
 fn verified(server: &Server, models: u64) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
+    wait_for("nothing half-done is left", || {
         let (code, found, error) = rookery(&["verify", "--json", "--db", server.db.to_str().unwrap()], "");
         assert_eq!(code, 0, "{error}");
         let found: Value = serde_json::from_str(&found).unwrap();
         assert_eq!(found["models"], json!(models), "{found}");
-        if found["uploadsUnderWay"] == json!(0) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{found}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        found["uploadsUnderWay"] == json!(0)
+    });
 }
 
 #[test]
@@ -339,22 +333,27 @@ fn what_is_no_model_takes_no_memory() {
 #[test]
 fn uploads_that_wait_to_be_checked_are_bounded() {
     let server = Server::start();
-    // Little to send and much to read: JSON may end in blanks.
-    let mut slow = city(1, 100.0);
-    slow.resize(8 << 20, b' ');
-    let slow = gz(&slow);
-    assert!(slow.len() < 1 << 20, "{}", slow.len());
-    let replies: Vec<_> = std::thread::scope(|scope| {
-        let one = |at: usize| server.put_model(&format!("w/{at}"), &slow);
-        let running: Vec<_> = (0..90).map(|at| scope.spawn(move || one(at))).collect();
-        running.into_iter().map(|one| one.join().unwrap()).collect()
-    });
-    let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
-    assert!(!refused.is_empty(), "all of 90 uploads were let wait");
-    for reply in &refused {
-        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
-        assert!(reply.message().contains("send this one again"), "{}", reply.message());
-    }
-    assert!(replies.len() - refused.len() >= 60, "{} of 90 were refused", refused.len());
+    // Of ninety sent at once, how many are refused.
+    let refused = |round: usize| {
+        // Little to send and much to read: JSON may end in blanks.
+        let mut slow = city(1, 100.0);
+        slow.resize((8 << 20) + round, b' ');
+        let slow = gz(&slow);
+        assert!(slow.len() < 1 << 20, "{}", slow.len());
+        let replies: Vec<_> = std::thread::scope(|scope| {
+            let one = |at: usize| server.put_model(&format!("w/{round}/{at}"), &slow);
+            let running: Vec<_> = (0..90).map(|at| scope.spawn(move || one(at))).collect();
+            running.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
+        for reply in &refused {
+            assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
+            assert!(reply.message().contains("send this one again"), "{}", reply.message());
+        }
+        assert!(refused.len() <= 30, "{} of 90 were refused", refused.len());
+        refused.len()
+    };
+    // A slow machine may bring them one after the other.
+    assert!((0..5).any(|round| refused(round) > 0), "all of 90 uploads were let wait");
     server.put_model("w/later", &city(2, 100.0)).expect(201);
 }

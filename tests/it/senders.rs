@@ -1,0 +1,113 @@
+//! Senders that stop half way or trickle: whom they hold up, and when they are cut off.
+//!
+//! Speaks HTTP by hand, as no client library would. Next: `bodies.rs`, which asks what their bodies may cost.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::concurrency::{Client, Sample, score};
+use crate::support::{HOUSE, PATIENCE, Server};
+
+/// A connection of its own, on which any bytes can be sent.
+pub(crate) fn raw(server: &Server, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+/// The head of a request that announces `length` bytes of body.
+pub(crate) fn head(server: &Server, method: &str, path: &str, length: usize) -> String {
+    let key = &server.admin;
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {key}\r\ncontent-type: text/csv\r\ncontent-length: {length}\r\n"
+    )
+}
+
+/// All the server sends until it closes the connection or a whole answer is there.
+pub(crate) fn answer(stream: &mut TcpStream) -> String {
+    let (mut text, mut place) = (String::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut place) {
+            Ok(0) => return text,
+            // Whoever is cut off in the middle of sending may see a reset.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return text,
+            Err(error) => panic!("{error} after: {text}"),
+            Ok(count) => text.push_str(&String::from_utf8_lossy(&place[..count])),
+        }
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && let Some(length) = head.to_ascii_lowercase().split_once("content-length: ").map(|(_, rest)| rest.to_owned())
+            && body.len() >= length.split("\r\n").next().unwrap().parse::<usize>().unwrap()
+        {
+            return text;
+        }
+    }
+}
+
+/// Whether the server has said something, or closed: asked for at most a tenth of a second.
+pub(crate) fn is_told(stream: &TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let told = !stream.peek(&mut [0]).is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    told
+}
+
+/// A server with a small model behind endpoint `o`, and many who stop half way: in the head, in the body of a
+/// prediction, in an upload.
+fn half_sent(flags: &[&str]) -> (Server, Sample, [Vec<TcpStream>; 2]) {
+    let server = Server::with(flags);
+    let sample = Sample::new(1, 5, 3);
+    server.put_model("o/m", &sample.bytes).expect(201);
+    server.put_endpoint("o", &json!([{ "model": "o/m" }]));
+    let half_head = b"POST /endpoints/o/invocations HTTP/1.1\r\nhost: test\r\ncontent-ty";
+    let half_heads = (0..30).map(|_| raw(&server, half_head)).collect();
+    let invoke = head(&server, "POST", "/endpoints/o/invocations", 1000);
+    let mut half_bodies: Vec<TcpStream> = (0..30).map(|_| raw(&server, format!("{invoke}\r\n1992,1659.5").as_bytes())).collect();
+    let upload = head(&server, "PUT", "/api/v1/models/o/half", sample.bytes.len());
+    half_bodies.extend((0..10).map(|_| {
+        let mut stream = raw(&server, format!("{upload}\r\n").as_bytes());
+        stream.write_all(&sample.bytes[..100]).unwrap();
+        stream
+    }));
+    (server, sample, [half_heads, half_bodies])
+}
+
+#[test]
+fn senders_that_stop_half_way_block_nobody() {
+    // One prediction at a time: a half-sent one must not take that place. Nobody waits as long as these may pause.
+    let (server, sample, mut half) = half_sent(&["--concurrency", "1", "--header-seconds", "3600", "--idle-seconds", "3600"]);
+    for _ in 0..50 {
+        let reply = Client::of(&server).send("POST", "/endpoints/o/invocations", &[("content-type", "text/csv")], HOUSE.as_bytes());
+        assert_eq!(score(&reply.unwrap().expect(200)), sample.score);
+    }
+    for stream in half.iter_mut().flatten() {
+        stream.set_nonblocking(true).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it was cut off, and so held up nobody");
+    }
+    server.admin("GET", "/api/v1/models/o/half", b"").expect(404);
+}
+
+#[test]
+fn senders_that_stop_half_way_are_cut_off() {
+    let started = Instant::now();
+    let (server, _, [mut half_heads, mut half_bodies]) = half_sent(&[]);
+    // One who sends a byte now and then gains nothing by it.
+    let mut trickle = raw(&server, b"GET /healthz HTTP/1.1\r\nx-slow: ");
+    while !is_told(&trickle) && trickle.write_all(b"a").is_ok() {
+        assert!(started.elapsed() < PATIENCE, "a head that trickles is read for ever");
+    }
+    half_heads.push(trickle);
+    for stream in &mut half_heads {
+        let text = answer(stream);
+        assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+    }
+    for stream in &mut half_bodies {
+        let text = answer(stream);
+        assert!(text.starts_with("HTTP/1.1 4") && text.contains("paused for more than 30 seconds"), "{text}");
+    }
+    assert!(started.elapsed() >= Duration::from_secs(30), "half a body was waited for {:?}", started.elapsed());
+    server.admin("GET", "/api/v1/models/o/half", b"").expect(404);
+}
