@@ -217,7 +217,9 @@ fn json_is_read_in_every_shape_and_refused_by_row_and_column() {
         (r#"{"instances":[]}"#.to_owned(), "the body holds no row"),
         ("{}".to_owned(), "the JSON has no `instances`; send {\"instances\":[[1.5,2]]}"),
         (r#"{"inputs":[[1]]}"#.to_owned(), "the JSON has no `instances`"),
-        (r#"{"instances":{"a":1}}"#.to_owned(), "an array is expected, at byte 13"),
+        (r#"{"instances":{"a":1}}"#.to_owned(), "`instances` is no list of rows; send {\"instances\":[[1.5,2]]}, at byte 13"),
+        (r#"{"columns":["a"],"data":[[1]]}"#.to_owned(), "send rows as {\"instances\":[[1.5,2]]}, at byte 24"),
+        (r#"[{"data":{"features":{"keys":[3,1,3],"values":[1,2,3]}}}]"#.to_owned(), "row 1 sets feature 3 twice"),
         (r#""text""#.to_owned(), "neither a list nor an object"),
         ("5".to_owned(), "neither a list nor an object"),
         (String::new(), "the JSON ends where a value is expected"),
@@ -345,6 +347,9 @@ fn libsvm_counts_from_where_it_says_or_from_its_smallest_index() {
     ];
     all_refused(&server, "house", "text/libsvm", &refused);
     all_refused(&server, "house", "text/libsvm", &[(&b"1:1 \xff"[..], "the body is not UTF-8")]);
+    let twice = [("2:1 5:1 4:1 2:7", "row 1 sets feature 1 twice"), ("1:1\n5:1 4:2 5:3\n1:1", "row 2 sets feature 4 twice")];
+    all_refused(&server, "house", "text/libsvm", &twice);
+    all_refused(&server, "house", "text/csv; header=present", &[(HOUSE, "the content type says `header=present`; send the rows alone")]);
     all_refused(&server, "house", "text/libsvm; indexing=1", &[("0:1", "row 1: `0:1` is no `index:value`")]);
     all_refused(&server, "house", "text/libsvm; indexing=2", &[("1:1", "indexing `2` is neither 0 nor 1")]);
 }

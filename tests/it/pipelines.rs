@@ -217,6 +217,8 @@ fn explanations_are_asked_for_by_header_or_query() {
         let answer = reply.expect(200).json();
         assert_eq!(answer["predictions"][0]["contributions"], json!([1.0, 20.0, 300.0, 0.5]));
     }
+    let csv = send("/endpoints/one/invocations?explain=true", &[("accept", "text/csv")]).expect(200);
+    assert_eq!(csv.text(), "321.5,\"[1.0,20.0,300.0,0.5]\"\n");
 }
 
 #[test]

@@ -27,6 +27,9 @@ fn answers_are_written_as_accept_asks() {
         ("application/jsonlines", "jsonl"),
         ("application/x-ndjson", "jsonl"),
         ("text/html, application/x-jsonlines", "jsonl"),
+        ("text/csv;q=0.1, application/json", "json"),
+        ("application/json;q=0, text/csv;q=0.5, application/jsonlines; Q=0.9", "jsonl"),
+        ("application/json; q=0.2, text/csv; q=0.2", "json"),
     ];
     let plain = ask_as(&server, "house", "text/csv", HOUSE).expect(200);
     let score = plain.json()["predictions"][0]["score"].as_f64().unwrap() as f32;
@@ -41,7 +44,7 @@ fn answers_are_written_as_accept_asks() {
         assert_eq!(reply.text(), body, "{accept:?}");
     }
     assert_eq!(plain.header("content-type"), Some("application/json"));
-    for accept in ["text/html", "image/png, application/x-npy", "nonsense", "application/jsonp"] {
+    for accept in ["text/html", "image/png, application/x-npy", "nonsense", "application/jsonp", "application/json;q=0"] {
         let reply = ask(&server, "house", &[("content-type", "text/csv"), ("accept", accept)], HOUSE).expect(415);
         assert_eq!(reply.header("x-amzn-errortype"), Some("ValidationError"));
         let wanted = format!(
