@@ -244,9 +244,13 @@ impl Raw {
             if !weight.is_finite() {
                 return Err(Error::invalid("a leaf is no finite number"));
             }
-            if let Some(node) = raw.nodes.get_mut(place) {
-                node.weights.1 += 1;
+            let Some(node) = raw.nodes.get_mut(place) else { continue };
+            // With one output, what a leaf has beyond its first number counts for nothing, as in onnxruntime.
+            if targets == 1 && node.weights.1 > 0 {
+                owned.push((u32::MAX, 0));
+                continue;
             }
+            node.weights.1 += 1;
             owned.push((u32::try_from(place).unwrap_or(u32::MAX), u32::try_from(output).unwrap_or_default()));
         }
         let mut start = 0;
@@ -255,7 +259,7 @@ impl Raw {
             node.weights.0 = start;
             start += count;
         }
-        raw.weights = vec![(0, 0.0); owned.len()];
+        raw.weights = vec![(0, 0.0); start];
         for ((place, output), weight) in owned.into_iter().zip(weights.iter()) {
             let Some(node) = raw.nodes.get_mut(place as usize) else { continue };
             if let Some(slot) = raw.weights.get_mut(node.weights.0 + node.weights.1) {
