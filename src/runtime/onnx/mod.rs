@@ -201,7 +201,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
     if let Some(graph) = &mut model.graph {
         let mut seen = std::collections::HashSet::new();
         for (at, node) in graph.node.iter_mut().enumerate() {
-            node.attribute.retain(|attribute| attribute.name != ops::FLAT);
+            node.attribute.retain(|attribute| attribute.name != ops::FLAT && !ml::is_idle(attribute));
             if node.op_type.starts_with("TreeEnsemble") && (node.name.is_empty() || !seen.insert(node.name.clone())) {
                 node.name = format!("{}#{at}", node.name);
             }

@@ -10,7 +10,7 @@ mod tree;
 mod tree_newest;
 mod tree_wide;
 
-pub(super) use self::tree::is_of_trees;
+pub(super) use self::tree::{is_idle, is_of_trees};
 
 use super::meter::Meter;
 use super::node::Node;
