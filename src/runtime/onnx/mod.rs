@@ -207,8 +207,15 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
             }
         }
     }
-    let plan = plan(&model, Vec::new())?;
+    let mut plan = plan(&model, Vec::new())?;
     let Some(graph) = &mut model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
+    // What is the same for all rows, a list of class labels say, is no answer to one.
+    let varying = plan.varying();
+    if varying.contains(&true) {
+        plan.keep_outputs(&varying);
+        let mut marks = varying.iter();
+        graph.output.retain(|_| marks.next() == Some(&true));
+    }
     let (inputs, parts, single) = inputs(graph)?;
     let mut head = trial(&plan, &inputs, &parts, graph, single)?;
     let kept: Vec<(&Ensemble, (String, Vec<i64>))> =
@@ -313,7 +320,8 @@ fn trial(plan: &Plan, inputs: &[Input], parts: &[Part], graph: &proto::Graph, si
         let count = value.data.len();
         if count == 0 || value.shape.first().is_some_and(|&rows| rows != 1) {
             let text = format!(
-                "output `{}` has shape {:?} for one row; its first dimension must be the rows",
+                "output `{}` has shape {:?} for one row; its first dimension must be the rows, so that each row has its own \
+                 answer: export the model without it, or each of its estimators by itself",
                 shown(&info.name),
                 value.shape.as_slice()
             );
