@@ -461,8 +461,10 @@ struct Trees {
 }
 
 /// One row's two scores and label, as onnxruntime decides them for two classes.
-fn two(scores: &mut [f32], has_second: bool, base: &[f32], binary: bool, all_positive: bool, post: Post) -> usize {
+fn two(scores: &mut [f32], has: &[bool], base: &[f32], binary: bool, all_positive: bool, post: Post) -> usize {
     let (mut second, mut single) = (Second::Untouched, false);
+    let named = |at: usize| has.get(at).copied().unwrap_or(false);
+    let (mut has_first, has_second) = (named(0), named(1));
     let [s0, s1] = scores else { return 0 };
     match base {
         [_, b1] if has_second => {
@@ -472,6 +474,7 @@ fn two(scores: &mut [f32], has_second: bool, base: &[f32], binary: bool, all_pos
         [b0, b1] => {
             *s0 += b0;
             *s1 += b1;
+            has_first = true;
         }
         [b0] => {
             *s0 += b0;
@@ -482,6 +485,13 @@ fn two(scores: &mut [f32], has_second: bool, base: &[f32], binary: bool, all_pos
             single = !has_second;
         }
         _ => {}
+    }
+    // A class that no leaf named scores nothing, whatever its base value.
+    if !has_first {
+        *s0 = 0.0;
+    }
+    if !has_second {
+        *s1 = 0.0;
     }
     let deciding = if has_second { *s1 } else { *s0 };
     let label = if binary && all_positive {
@@ -522,6 +532,12 @@ impl Op for Trees {
         if let Some(trees) = self.average {
             out.iter_mut().for_each(|x| *x /= trees);
         }
+        // Which outputs the leaves of a row named.
+        let whole: &[bool] = if let Walk::Flat(flat) = &self.walk { &flat.has } else { &[] };
+        let has = |row: usize| match &has {
+            Some(has) => has.get(row * n..(row + 1) * n).unwrap_or_default(),
+            None => whole,
+        };
         let mut values = Values::new();
         match &self.finish {
             Finish::Regressor => {
@@ -532,9 +548,11 @@ impl Op for Trees {
                         self.post.apply(&mut out);
                     }
                 } else {
-                    for row in out.chunks_exact_mut(n) {
+                    for (at, row) in out.chunks_exact_mut(n).enumerate() {
                         if self.base.len() == n {
-                            row.iter_mut().zip(&self.base).for_each(|(x, base)| *x += base);
+                            // What no leaf named stays nothing, as in onnxruntime.
+                            let named = row.iter_mut().zip(&self.base).zip(has(at)).filter(|(_, has)| **has);
+                            named.for_each(|((x, base), _)| *x += base);
                         }
                         self.post.apply(row);
                     }
@@ -542,15 +560,12 @@ impl Op for Trees {
             }
             Finish::Classifier { labels, binary, all_positive } => {
                 let mut places = Vec::with_capacity(rows);
-                let whole: &[bool] = if let Walk::Flat(flat) = &self.walk { &flat.has } else { &[] };
                 for (at, row) in out.chunks_exact_mut(n).enumerate() {
-                    let has = match &has {
-                        Some(has) => has.get(at * n..(at + 1) * n).unwrap_or_default(),
-                        None => whole,
-                    };
+                    let has = has(at);
                     if n == 2 {
-                        let second = has.get(1).copied().unwrap_or(false);
-                        places.push(two(row, second, &self.base, *binary, *all_positive, self.post));
+                        // Where both classes have weights of their own onnxruntime answers 0 or 1 whatever the labels are;
+                        // the specification, and this, say the label.
+                        places.push(two(row, has, &self.base, *binary, *all_positive, self.post));
                         continue;
                     }
                     row.iter_mut().zip(&self.base).for_each(|(x, base)| *x += base);
@@ -650,17 +665,18 @@ fn trees(
     let all_positive = raw.weights.iter().all(|weight| weight.1 >= 0.0);
     let average = (aggregate == Aggregate::Average).then_some(raw.trees.len() as f32);
     let sums = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
-    let flat = if sums { raw.flat(targets, finish.is_some() && !(targets > 2 && all_positive))? } else { None };
+    // Which outputs a row's leaves name matters to classes that may score less than nothing, and where base values are
+    // added to what is named.
+    let strict = if finish.is_some() { targets == 2 || !all_positive } else { targets > 1 && base.len() == targets };
+    let flat = if sums { raw.flat(targets, strict)? } else { None };
     let walk = match flat {
         Some(flat) => Walk::Flat(flat),
         None => Walk::Wide(Wide::new(&raw, targets, aggregate)?),
     };
-    let mut classes: Vec<u32> = raw.weights.iter().map(|weight| weight.0).collect();
-    classes.sort_unstable();
-    classes.dedup();
+    let lone = raw.weights.first().is_some_and(|first| raw.weights.iter().all(|weight| weight.0 == first.0));
     let finish = match finish {
         None => Finish::Regressor,
-        Some(labels) => Finish::Classifier { binary: labels.len() == 2 && classes.len() == 1, all_positive, labels },
+        Some(labels) => Finish::Classifier { binary: labels.len() == 2 && lone, all_positive, labels },
     };
     Ok(Trees { walk, targets, average, base, post, finish, same_type })
 }
