@@ -1,11 +1,14 @@
 //! ONNX graphs written byte by byte: what is served answers by hand-made sums, and what is hostile is refused by name.
 //!
 //! `tests/fidelity/onnx.py` compares real converters' models with onnxruntime; here the files are small enough to cut and
-//! flip at every byte. Next: `onnx/answers.rs`, the same graphs through the door.
+//! flip at every byte. Next: `onnx/choices.rs`; `onnx/answers.rs`, the same graphs through
+//! the door.
 
 mod answers;
 
 mod bounds;
+
+mod choices;
 
 use rookery::artifact::{Artifact, Limits};
 use rookery::error::{Error, Result};

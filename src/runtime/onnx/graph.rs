@@ -229,6 +229,17 @@ impl Plan {
         Ok(outputs)
     }
 
+    /// For each output whether it depends on what comes in.
+    pub(crate) fn varying(&self) -> Vec<bool> {
+        self.outputs.iter().map(|&id| id as usize >= self.constants.len()).collect()
+    }
+
+    /// Leaves out the outputs that are not marked.
+    pub(crate) fn keep_outputs(&mut self, marked: &[bool]) {
+        let mut marks = marked.iter();
+        self.outputs.retain(|_| marks.next() == Some(&true));
+    }
+
     /// Bytes in memory.
     pub(crate) fn weight(&self) -> usize {
         let steps: usize = self.steps.iter().map(|step| size_of::<Step>() + step.op.weight() + step.place.len()).sum();

@@ -199,14 +199,22 @@ fn prepare_own(bytes: Bytes) -> Result<Prepared> {
     if let Some(graph) = &mut model.graph {
         let mut seen = std::collections::HashSet::new();
         for (at, node) in graph.node.iter_mut().enumerate() {
-            node.attribute.retain(|attribute| attribute.name != ops::FLAT);
+            node.attribute.retain(|attribute| attribute.name != ops::FLAT && !ml::is_idle(attribute));
             if node.op_type.starts_with("TreeEnsemble") && (node.name.is_empty() || !seen.insert(node.name.clone())) {
                 node.name = format!("{}#{at}", node.name);
             }
         }
     }
-    let engine = Engine::Own(plan(&model, Vec::new())?);
+    let mut plan = plan(&model, Vec::new())?;
     let Some(graph) = &mut model.graph else { return Err(Error::invalid("the ONNX file holds no graph")) };
+    // What is the same for all rows, a list of class labels say, is no answer to one.
+    let varying = plan.varying();
+    if varying.contains(&true) {
+        plan.keep_outputs(&varying);
+        let mut marks = varying.iter();
+        graph.output.retain(|_| marks.next() == Some(&true));
+    }
+    let engine = Engine::Own(plan);
     let (inputs, parts, single) = inputs(graph)?;
     let mut head = trial(&engine, &inputs, &parts, graph, single)?;
     let kept: Vec<(&Ensemble, (String, Vec<i64>))> =

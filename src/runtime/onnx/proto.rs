@@ -156,12 +156,21 @@ impl Message for Listed {
             _ => {}
         }
         self.0.merge_field(tag, wire, buf, ctx)?;
-        // A text that is always the same need not hold on to the file.
-        if tag == 9
-            && let Some(last) = self.0.strings.last_mut()
-            && let Some(mode) = MODES.iter().find(|&&mode| mode == &**last)
-        {
-            *last = Bytes::from_static(mode);
+        // What is short need not hold on to the file, and a text that is always the same takes no room.
+        match tag {
+            4 => loosen(&mut self.0.s),
+            5 => self.0.t.iter_mut().for_each(Tensor::loosen),
+            9 => {
+                let few = self.0.strings.capacity() <= LOOSE_MAX;
+                if let Some(last) = self.0.strings.last_mut() {
+                    match MODES.iter().find(|&&mode| mode == &**last) {
+                        Some(mode) => *last = Bytes::from_static(mode),
+                        None if few => loosen(last),
+                        None => {}
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -176,6 +185,24 @@ impl Message for Listed {
 
     fn clear(&mut self) {
         self.0.clear();
+    }
+}
+
+/// The most bytes, and texts of a list, that are copied so that they do not hold on to the whole file.
+const LOOSE_MAX: usize = 4096;
+
+fn loosen(bytes: &mut Bytes) {
+    if bytes.len() <= LOOSE_MAX {
+        *bytes = Bytes::copy_from_slice(bytes);
+    }
+}
+
+impl Tensor {
+    fn loosen(&mut self) {
+        loosen(&mut self.raw_data);
+        if self.string_data.len() <= LOOSE_MAX {
+            self.string_data.iter_mut().for_each(loosen);
+        }
     }
 }
 
@@ -428,5 +455,7 @@ fn truncated() -> Error {
 pub(crate) fn read(bytes: Bytes) -> Result<Model, Error> {
     let mut weight = 0;
     weigh(&bytes, Inside::Model, 0, &mut weight, bytes.len().saturating_mul(GROWTH).saturating_add(FREE))?;
-    Model::decode(bytes).map_err(|error| truncated().because(error))
+    let mut model = Model::decode(bytes).map_err(|error| truncated().because(error))?;
+    model.graph.iter_mut().flat_map(|graph| &mut graph.initializer).for_each(Tensor::loosen);
+    Ok(model)
 }

@@ -126,7 +126,8 @@ pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &p
         let count = value.data.len();
         if count == 0 || value.shape.first().is_some_and(|&rows| rows != 1) {
             let text = format!(
-                "output `{}` has shape {:?} for one row; its first dimension must be the rows",
+                "output `{}` has shape {:?} for one row; its first dimension must be the rows, so that each row has its own \
+                 answer: export the model without it, or each of its estimators by itself",
                 shown(&info.name),
                 value.shape.as_slice()
             );

@@ -1,6 +1,6 @@
 //! Categories to numbers and back: one-hot rows, labels by key.
 //!
-//! Keys are hashed; 64-bit keys by their bits with all NaN alike. Next: `tree.rs`.
+//! Keys are hashed; numbers by their bits with all NaN alike. Next: `tree.rs`.
 
 use std::collections::HashMap;
 
@@ -41,15 +41,22 @@ fn table<K: std::hash::Hash + Eq>(keys: impl IntoIterator<Item = K>) -> Table<K>
 }
 
 impl Keys {
-    fn of(data: &Data) -> Result<Self> {
-        Ok(match data {
+    /// `nan` says whether what is no number is a key like any other, instead of one that nothing equals.
+    fn of(data: &Data, nan: bool) -> Result<Self> {
+        let mut keys = match data {
             Data::Text(list) => Self::Texts(table(list.iter().cloned())),
             Data::I64(list) => Self::Ints(table(list.iter().copied())),
             Data::I32(list) => Self::Ints(table(list.iter().map(|&x| i64::from(x)))),
             Data::F32(list) => Self::Floats(table(list.iter().map(|&x| bits32(x)))),
             Data::F64(list) => Self::Doubles(table(list.iter().map(|&x| bits64(x)))),
             Data::Bool(list) => return Err(wrong_type(View::Bool(list))),
-        })
+        };
+        match &mut keys {
+            Self::Floats(keys) if !nan => _ = keys.remove(&bits32(f32::NAN)),
+            Self::Doubles(keys) if !nan => _ = keys.remove(&bits64(f64::NAN)),
+            _ => {}
+        }
+        Ok(keys)
     }
 
     /// The place of each value; `None` for what is not a key.
@@ -143,7 +150,7 @@ impl Op for LabelEncoder {
 }
 
 /// Keys and values with the default behind them.
-fn label_encoder(keys: &Data, values: Data, default: Data) -> Result<Box<dyn Op>> {
+fn label_encoder(keys: &Data, nan: bool, values: Data, default: Data) -> Result<Box<dyn Op>> {
     let count = keys.len();
     if count != values.len() || count == 0 {
         return Err(Error::invalid(format!("it has {count} keys for {} values", values.len())));
@@ -171,7 +178,7 @@ fn label_encoder(keys: &Data, values: Data, default: Data) -> Result<Box<dyn Op>
         }
         _ => return Err(Error::invalid("its default is of another type than its values")),
     };
-    boxed(LabelEncoder { keys: Keys::of(keys)?, values, count })
+    boxed(LabelEncoder { keys: Keys::of(keys, nan)?, values, count })
 }
 
 fn list(node: &Node<'_>, prefix: &str) -> Result<Option<Data>> {
@@ -250,7 +257,8 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
             let (keys, values) =
                 (list(node, "keys")?.ok_or_else(|| missing("keys"))?, list(node, "values")?.ok_or_else(|| missing("values"))?);
             let default = default_for(node, &values)?;
-            label_encoder(&keys, values, default).map(Some)
+            // Operator set 4 made NaN equal to itself; before, keys are compared plainly.
+            label_encoder(&keys, node.opset >= 4, values, default).map(Some)
         }
         "DictVectorizer" => {
             Err(Error::invalid("it takes a map from outside, which no request can carry; leave it out and send its columns"))
@@ -264,5 +272,8 @@ fn both_ways(node: &Node<'_>, texts: Vec<Box<str>>, ints: Vec<i64>) -> Result<Bo
     let (no_int, no_text) =
         (Data::I64(vec![node.int("default_int64", -1)]), Data::Text(vec![node.text("default_string", "_Unused")?.into()]));
     let (keys, numbers) = (Data::Text(texts.clone()), Data::I64(ints.clone()));
-    boxed(BothWays { texts: label_encoder(&keys, numbers, no_int)?, numbers: label_encoder(&Data::I64(ints), Data::Text(texts), no_text)? })
+    boxed(BothWays {
+        texts: label_encoder(&keys, false, numbers, no_int)?,
+        numbers: label_encoder(&Data::I64(ints), false, Data::Text(texts), no_text)?,
+    })
 }

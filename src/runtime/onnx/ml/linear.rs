@@ -96,9 +96,8 @@ impl Op for Classifier {
         if outputs == 1 {
             let places: Vec<usize> = out.iter().map(|&score| usize::from(score > 0.0)).collect();
             values.push(self.labels.of(&places, inputs.meter)?);
-            // Whatever the post-transform but probit, the one score is taken for a probability.
-            let post = if self.post == Post::Probit { Post::Probit } else { Post::None };
-            let scores: Vec<f32> = out.iter().flat_map(|&score| pair(score, Second::Complement, post)).collect();
+            // Without a post-transform of its own, the one score is taken for a probability.
+            let scores: Vec<f32> = out.iter().flat_map(|&score| pair(score, Second::Complement, self.post)).collect();
             values.push(Value::new([rows, 2].as_slice(), scores));
             return Ok(values);
         }

@@ -10,7 +10,7 @@ mod tree;
 mod tree_newest;
 mod tree_wide;
 
-pub(super) use self::tree::is_of_trees;
+pub(super) use self::tree::{is_idle, is_of_trees};
 
 use super::meter::Meter;
 use super::node::Node;
@@ -161,8 +161,8 @@ enum Second {
 fn pair(score: f32, second: Second, post: Post) -> [f32; 2] {
     match (post, second) {
         (Post::Probit, _) => [probit(score), 0.0],
+        (Post::Logistic, Second::Complement | Second::Opposite) => [logistic(-score), logistic(score)],
         (_, Second::Complement) => [1.0 - score, score],
-        (Post::Logistic, Second::Opposite) => [logistic(-score), logistic(score)],
         (_, Second::Opposite) => [-score, score],
         (_, Second::Untouched) => [score, 0.0],
     }

@@ -273,8 +273,7 @@ impl Op for Classifier {
                     self.post.apply(out);
                 } else {
                     let second = if self.post == Post::None { Second::Opposite } else { Second::Complement };
-                    let post = if self.post == Post::Probit { Post::Probit } else { Post::None };
-                    out.copy_from_slice(&pair(scores[0], second, post));
+                    out.copy_from_slice(&pair(scores[0], second, self.post));
                 }
             }
         }

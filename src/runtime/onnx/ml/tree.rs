@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::ops::{FLAT, Op, Values, boxed};
+use super::super::proto::Attribute;
 use super::super::value::{Arg, Data, Value, View, fault};
 use super::tree_newest::newest;
 use super::tree_wide::Wide;
@@ -65,17 +66,16 @@ pub(super) enum Aggregate {
     Max,
 }
 
-/// A node with its children as places in its tree.
+/// A node with its children as places in its tree. As many as a forest has are held while it is prepared, so it is small.
 #[derive(Debug, Clone)]
 pub(super) struct RawNode {
     pub(super) mode: Mode,
     pub(super) feature: u32,
     pub(super) value: f64,
+    /// Children; of a leaf the place of its first weight, and their count.
     pub(super) yes: u32,
     pub(super) no: u32,
     pub(super) missing_yes: bool,
-    /// Where its weights lie.
-    pub(super) weights: (usize, usize),
 }
 
 /// All trees as the file has them.
@@ -211,7 +211,7 @@ impl Raw {
                 let place = places.get(get(owners), id).and_then(|place| u32::try_from(place.checked_sub(first)?).ok());
                 place.ok_or_else(|| Error::invalid(format!("node {} of tree {} has child {id}, which is not there", get(ids), get(owners))))
             };
-            let mut made = RawNode { mode, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false, weights: (0, 0) };
+            let mut made = RawNode { mode, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false };
             if mode != Mode::Leaf {
                 let feature = usize::try_from(get(features)).ok().filter(|&feature| feature < FEATURE_MAX);
                 let feature = feature.ok_or_else(|| {
@@ -232,43 +232,57 @@ impl Raw {
             return Err(Error::invalid("its lists of leaves are not equally long"));
         }
         raw.doubles |= weights.wide();
-        // By node, and among those of one node in the file's order: counted first, then laid where they belong.
-        let mut owned: Vec<(u32, u32)> = Vec::with_capacity(weights.len());
+        if u32::try_from(weights.len()).is_err() {
+            return Err(Error::invalid("its leaves are too many"));
+        }
+        let place = |owner: i64, id: i64| {
+            places.get(owner, id).ok_or_else(|| Error::invalid(format!("a leaf of tree {owner} names node {id}, which is not there")))
+        };
+        // By node, and among those of one node in the file's order: counted first, then laid where they belong. What
+        // stands at a node that splits counts for nothing; nor, with one output, does what a leaf has beyond its first
+        // number, as in onnxruntime.
+        let mut count = 0;
         for (((&output, &owner), &id), weight) in outputs.iter().zip(owners).zip(ids).zip(weights.iter()) {
-            let place = places
-                .get(owner, id)
-                .ok_or_else(|| Error::invalid(format!("a leaf of tree {owner} names node {id}, which is not there")))?;
-            let output = usize::try_from(output).ok().filter(|&output| output < targets);
-            let output =
-                output.ok_or_else(|| Error::invalid(format!("a leaf adds to an output that is not there; there are {targets}")))?;
+            let place = place(owner, id)?;
+            if usize::try_from(output).ok().is_none_or(|output| output >= targets) {
+                return Err(Error::invalid(format!("a leaf adds to an output that is not there; there are {targets}")));
+            }
             if !weight.is_finite() {
                 return Err(Error::invalid("a leaf is no finite number"));
             }
-            if let Some(node) = raw.nodes.get_mut(place) {
-                node.weights.1 += 1;
+            if let Some(leaf) = raw.leaf_mut(place)
+                && (targets > 1 || leaf.no == 0)
+            {
+                leaf.no += 1;
+                count += 1;
             }
-            owned.push((u32::try_from(place).unwrap_or(u32::MAX), u32::try_from(output).unwrap_or_default()));
         }
         let mut start = 0;
-        for node in &mut raw.nodes {
-            let count = std::mem::take(&mut node.weights.1);
-            node.weights.0 = start;
-            start += count;
+        for leaf in raw.nodes.iter_mut().filter(|node| node.mode == Mode::Leaf) {
+            leaf.yes = start;
+            start += std::mem::take(&mut leaf.no);
         }
-        raw.weights = vec![(0, 0.0); owned.len()];
-        for ((place, output), weight) in owned.into_iter().zip(weights.iter()) {
-            let Some(node) = raw.nodes.get_mut(place as usize) else { continue };
-            if let Some(slot) = raw.weights.get_mut(node.weights.0 + node.weights.1) {
-                *slot = (output, weight);
+        raw.weights = vec![(0, 0.0); count];
+        for (((&output, &owner), &id), weight) in outputs.iter().zip(owners).zip(ids).zip(weights.iter()) {
+            let Some(leaf) = raw.leaf_mut(place(owner, id)?).filter(|leaf| targets > 1 || leaf.no == 0) else { continue };
+            let at = leaf.yes + leaf.no;
+            leaf.no += 1;
+            if let Some(slot) = raw.weights.get_mut(at as usize) {
+                *slot = (u32::try_from(output).unwrap_or_default(), weight);
             }
-            node.weights.1 += 1;
         }
         raw.features = raw.features.max(1);
         Ok(raw)
     }
 
+    /// Those of a leaf.
     pub(super) fn weights_of(&self, node: &RawNode) -> &[(u32, f64)] {
-        self.weights.get(node.weights.0..node.weights.0 + node.weights.1).unwrap_or_default()
+        let first = node.yes as usize;
+        self.weights.get(first..first + node.no as usize).unwrap_or_default()
+    }
+
+    fn leaf_mut(&mut self, place: usize) -> Option<&mut RawNode> {
+        self.nodes.get_mut(place).filter(|node| node.mode == Mode::Leaf)
     }
 
     fn leaves(&self, tree: (usize, usize)) -> impl Iterator<Item = &[(u32, f64)]> {
@@ -447,8 +461,10 @@ struct Trees {
 }
 
 /// One row's two scores and label, as onnxruntime decides them for two classes.
-fn two(scores: &mut [f32], has_second: bool, base: &[f32], binary: bool, all_positive: bool, post: Post) -> usize {
+fn two(scores: &mut [f32], has: &[bool], base: &[f32], binary: bool, all_positive: bool, post: Post) -> usize {
     let (mut second, mut single) = (Second::Untouched, false);
+    let named = |at: usize| has.get(at).copied().unwrap_or(false);
+    let (mut has_first, has_second) = (named(0), named(1));
     let [s0, s1] = scores else { return 0 };
     match base {
         [_, b1] if has_second => {
@@ -458,6 +474,7 @@ fn two(scores: &mut [f32], has_second: bool, base: &[f32], binary: bool, all_pos
         [b0, b1] => {
             *s0 += b0;
             *s1 += b1;
+            has_first = true;
         }
         [b0] => {
             *s0 += b0;
@@ -468,6 +485,13 @@ fn two(scores: &mut [f32], has_second: bool, base: &[f32], binary: bool, all_pos
             single = !has_second;
         }
         _ => {}
+    }
+    // A class that no leaf named scores nothing, whatever its base value.
+    if !has_first {
+        *s0 = 0.0;
+    }
+    if !has_second {
+        *s1 = 0.0;
     }
     let deciding = if has_second { *s1 } else { *s0 };
     let label = if binary && all_positive {
@@ -508,6 +532,12 @@ impl Op for Trees {
         if let Some(trees) = self.average {
             out.iter_mut().for_each(|x| *x /= trees);
         }
+        // Which outputs the leaves of a row named.
+        let whole: &[bool] = if let Walk::Flat(flat) = &self.walk { &flat.has } else { &[] };
+        let has = |row: usize| match &has {
+            Some(has) => has.get(row * n..(row + 1) * n).unwrap_or_default(),
+            None => whole,
+        };
         let mut values = Values::new();
         match &self.finish {
             Finish::Regressor => {
@@ -518,9 +548,11 @@ impl Op for Trees {
                         self.post.apply(&mut out);
                     }
                 } else {
-                    for row in out.chunks_exact_mut(n) {
+                    for (at, row) in out.chunks_exact_mut(n).enumerate() {
                         if self.base.len() == n {
-                            row.iter_mut().zip(&self.base).for_each(|(x, base)| *x += base);
+                            // What no leaf named stays nothing, as in onnxruntime.
+                            let named = row.iter_mut().zip(&self.base).zip(has(at)).filter(|(_, has)| **has);
+                            named.for_each(|((x, base), _)| *x += base);
                         }
                         self.post.apply(row);
                     }
@@ -528,15 +560,12 @@ impl Op for Trees {
             }
             Finish::Classifier { labels, binary, all_positive } => {
                 let mut places = Vec::with_capacity(rows);
-                let whole: &[bool] = if let Walk::Flat(flat) = &self.walk { &flat.has } else { &[] };
                 for (at, row) in out.chunks_exact_mut(n).enumerate() {
-                    let has = match &has {
-                        Some(has) => has.get(at * n..(at + 1) * n).unwrap_or_default(),
-                        None => whole,
-                    };
+                    let has = has(at);
                     if n == 2 {
-                        let second = has.get(1).copied().unwrap_or(false);
-                        places.push(two(row, second, &self.base, *binary, *all_positive, self.post));
+                        // Where both classes have weights of their own onnxruntime answers 0 or 1 whatever the labels are;
+                        // the specification, and this, say the label.
+                        places.push(two(row, has, &self.base, *binary, *all_positive, self.post));
                         continue;
                     }
                     row.iter_mut().zip(&self.base).for_each(|(x, base)| *x += base);
@@ -586,6 +615,16 @@ pub(in super::super) fn is_of_trees(name: &str) -> bool {
     ["nodes_", "class_", "target_", "leaf_", "tree_roots", "membership_"].iter().any(|start| name.starts_with(start))
 }
 
+/// The attributes of trees that say nothing, a number for each node: shares of training rows, and no missing value that
+/// goes left.
+pub(in super::super) fn is_idle(attribute: &Attribute) -> bool {
+    match attribute.name.as_str() {
+        "nodes_hitrates" => true,
+        "nodes_missing_value_tracks_true" => attribute.ints.iter().all(|&tracks| tracks == 0),
+        _ => false,
+    }
+}
+
 fn trees(
     node: &Node<'_>,
     finish: Option<Labels>,
@@ -626,17 +665,18 @@ fn trees(
     let all_positive = raw.weights.iter().all(|weight| weight.1 >= 0.0);
     let average = (aggregate == Aggregate::Average).then_some(raw.trees.len() as f32);
     let sums = matches!(aggregate, Aggregate::Sum | Aggregate::Average);
-    let flat = if sums { raw.flat(targets, finish.is_some() && !(targets > 2 && all_positive))? } else { None };
+    // Which outputs a row's leaves name matters to classes that may score less than nothing, and where base values are
+    // added to what is named.
+    let strict = if finish.is_some() { targets == 2 || !all_positive } else { targets > 1 && base.len() == targets };
+    let flat = if sums { raw.flat(targets, strict)? } else { None };
     let walk = match flat {
         Some(flat) => Walk::Flat(flat),
         None => Walk::Wide(Wide::new(&raw, targets, aggregate)?),
     };
-    let mut classes: Vec<u32> = raw.weights.iter().map(|weight| weight.0).collect();
-    classes.sort_unstable();
-    classes.dedup();
+    let lone = raw.weights.first().is_some_and(|first| raw.weights.iter().all(|weight| weight.0 == first.0));
     let finish = match finish {
         None => Finish::Regressor,
-        Some(labels) => Finish::Classifier { binary: labels.len() == 2 && classes.len() == 1, all_positive, labels },
+        Some(labels) => Finish::Classifier { binary: labels.len() == 2 && lone, all_positive, labels },
     };
     Ok(Trees { walk, targets, average, base, post, finish, same_type })
 }

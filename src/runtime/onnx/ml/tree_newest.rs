@@ -82,12 +82,12 @@ pub(super) fn newest(node: &Node<'_>, targets: usize) -> Result<Raw> {
             }
             let outside = || Error::invalid(format!("a tree names node {id}, which is not there"));
             let at = usize::try_from(id).map_err(|_| outside())?;
-            let mut made = RawNode { mode: Mode::Leaf, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false, weights: (0, 0) };
+            let mut made = RawNode { mode: Mode::Leaf, feature: 0, value: 0.0, yes: 0, no: 0, missing_yes: false };
             if leaf {
                 if at >= raw.weights.len() {
                     return Err(outside());
                 }
-                made.weights = (at, 1);
+                (made.yes, made.no) = (u32::try_from(at).map_err(|_| outside())?, 1);
                 raw.nodes.push(made);
                 continue;
             }

@@ -65,11 +65,11 @@ impl Wide {
                     stack.push((node.no, depth + 1));
                 }
             }
-            let most = raw.nodes.iter().skip(first).take(count).map(|node| node.weights.1).max();
-            levels += deepest + most.unwrap_or_default() as u64;
+            let leaves = raw.nodes.iter().skip(first).take(count).filter(|node| node.mode == Mode::Leaf);
+            levels += deepest + u64::from(leaves.map(|leaf| leaf.no).max().unwrap_or_default());
             for node in raw.nodes.iter().skip(first).take(count) {
                 let (yes, no) = if node.mode == Mode::Leaf {
-                    (place(node.weights.0)?, place(node.weights.0 + node.weights.1)?)
+                    (node.yes, place(node.yes as usize + node.no as usize)?)
                 } else {
                     (place(first + node.yes as usize)?, place(first + node.no as usize)?)
                 };

@@ -314,6 +314,9 @@ enum Unary {
     Atan,
     Sinh,
     Cosh,
+    Asinh,
+    Acosh,
+    Atanh,
     Tanh,
     Sigmoid,
     Relu,
@@ -332,6 +335,8 @@ enum Unary {
     /// `x · sigmoid(ax)`.
     Swish(f32),
     Mish,
+    /// Nothing between `-λ` and `λ`; what is outside comes nearer by the second number.
+    Shrink(f32, f32),
 }
 
 macro_rules! float_unary {
@@ -371,6 +376,9 @@ macro_rules! float_unary {
             Unary::Atan => map!(|x: $type| x.atan()),
             Unary::Sinh => map!(|x: $type| x.sinh()),
             Unary::Cosh => map!(|x: $type| x.cosh()),
+            Unary::Asinh => map!(|x: $type| x.asinh()),
+            Unary::Acosh => map!(|x: $type| x.acosh()),
+            Unary::Atanh => map!(|x: $type| x.atanh()),
             Unary::Tanh => map!(|x: $type| tanh(x)),
             Unary::Sigmoid => map!(|x: $type| sigmoid(x)),
             Unary::Relu => map!(|x: $type| if x < 0.0 { 0.0 } else { x }),
@@ -389,6 +397,16 @@ macro_rules! float_unary {
             Unary::Gelu => map!(|x: $type| 0.5 * x * (1.0 + vector::erf(f64::from(x) * std::f64::consts::FRAC_1_SQRT_2) as $type)),
             Unary::GeluTanh => map!(|x: $type| 0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))),
             Unary::Swish(alpha) => map!(|x: $type| x * sigmoid(<$type>::from(alpha) * x)),
+            Unary::Shrink(lambda, bias) => {
+                let (lambda, bias) = (<$type>::from(lambda), <$type>::from(bias));
+                map!(|x: $type| if x < -lambda {
+                    x + bias
+                } else if x > lambda {
+                    x - bias
+                } else {
+                    0.0
+                });
+            }
             Unary::Mish => map!(|x: $type| x * tanh(if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() })),
         }
     }};
@@ -560,6 +578,9 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "Atan" => Unary::Atan,
         "Sinh" => Unary::Sinh,
         "Cosh" => Unary::Cosh,
+        "Asinh" => Unary::Asinh,
+        "Acosh" => Unary::Acosh,
+        "Atanh" => Unary::Atanh,
         "Tanh" => Unary::Tanh,
         "Sigmoid" => Unary::Sigmoid,
         "Relu" => Unary::Relu,
@@ -579,6 +600,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "QuickGelu" => Unary::Swish(alpha(1.702)),
         "Swish" => Unary::Swish(alpha(1.0)),
         "Mish" => Unary::Mish,
+        "Shrink" => Unary::Shrink(node.float("lambd", 0.5), node.float("bias", 0.0)),
         _ => return Ok(None),
     };
     boxed(unary).map(Some)

@@ -2,9 +2,10 @@
 //!
 //! The right side lies in panels two vectors wide, row after row, the last one padded; `product.rs` packs them. Six rows
 //! of it are worked on together, which fills the processor's registers with sums; each sum is written once, with what is
-//! added to it and cut off on the way out. A single row keeps four sums a column instead, so that one addition need not
-//! wait for the last. What a vector is comes from [`Lanes`]: the processor's own where it has AVX2 and FMA, else arrays
-//! that the compiler makes the best of. Must not check anything: whoever makes an [`Area`] did. Next: `product.rs`.
+//! added to it and cut off on the way out. A single row takes up to four panels at once instead, so that one addition
+//! need not wait for the last. Each sum takes its products in order, whichever way, so how many rows come does not show.
+//! What a vector is comes from [`Lanes`]: the processor's own where it has AVX2 and FMA, else arrays that the compiler
+//! makes the best of. Must not check anything: whoever makes an [`Area`] did. Next: `product.rs`.
 #![expect(unsafe_code, reason = "sums stay in registers only where no place is checked in the loop; an Area's maker checked all of them")]
 #![expect(clippy::indexing_slicing, clippy::needless_range_loop, reason = "arrays of a fixed size indexed by their own counter")]
 
@@ -84,9 +85,9 @@ trait Lanes: Copy {
     unsafe fn more(self, a: Self, b: Self) -> Self;
 }
 
-/// `out += Σ factors[i] · rows[i]`, each row read once.
+/// `out += Σ factors[i] · rows[i]` product after product, as a panel's sums are taken, each row read once.
 #[inline(always)]
-fn rows<T: Number + std::ops::Add<Output = T>>(factors: &[T], rows: &[T], out: &mut [T]) {
+fn rows<T: Number>(factors: &[T], rows: &[T], out: &mut [T], more: impl Fn(T, T, T) -> T) {
     let width = out.len();
     let (mut factors, mut rows) = (factors.chunks_exact(4), rows.chunks_exact(width * 4));
     for (f, r) in factors.by_ref().zip(rows.by_ref()) {
@@ -94,12 +95,12 @@ fn rows<T: Number + std::ops::Add<Output = T>>(factors: &[T], rows: &[T], out: &
         let (b, r) = r.split_at(width);
         let (c, d) = r.split_at(width);
         for ((((out, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *out += f[0] * a + f[1] * b + (f[2] * c + f[3] * d);
+            *out = more(more(more(more(*out, f[0], a), f[1], b), f[2], c), f[3], d);
         }
     }
     for (&f, r) in factors.remainder().iter().zip(rows.remainder().chunks_exact(width)) {
         for (out, &r) in out.iter_mut().zip(r) {
-            *out += f * r;
+            *out = more(*out, f, r);
         }
     }
 }
@@ -186,13 +187,18 @@ macro_rules! number {
                         // SAFETY: the caller vouches for the area, and asked the processor.
                         unsafe { fill::<std::arch::x86_64::$vector>(area) };
                     }
+                    #[target_feature(enable = "avx2,fma")]
+                    unsafe fn lone(area: &Area<$type>) {
+                        // SAFETY: as in `wide`.
+                        unsafe { alone::<std::arch::x86_64::$vector>(area) };
+                    }
                     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                         // SAFETY: the processor was asked for both features the line before; the caller vouches for the area.
-                        return unsafe { wide(area) };
+                        return if area.rows == 1 { unsafe { lone(area) } } else { unsafe { wide(area) } };
                     }
                 }
                 // SAFETY: the caller vouches for the area; arrays need no instructions of their own.
-                unsafe { fill::<[$type; $count]>(area) };
+                unsafe { any::<[$type; $count]>(area) };
             }
 
             fn rows(factors: &[Self], list: &[Self], out: &mut [Self]) {
@@ -203,14 +209,15 @@ macro_rules! number {
                 {
                     #[target_feature(enable = "avx2,fma")]
                     fn wide(factors: &[$type], list: &[$type], out: &mut [$type]) {
-                        rows(factors, list, out);
+                        // One rounding for a product and its addition, as in the vectors' own.
+                        rows(factors, list, out, |sum: $type, a: $type, b: $type| a.mul_add(b, sum));
                     }
                     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                         // SAFETY: the processor was asked for both features the line before.
                         return unsafe { wide(factors, list, out) };
                     }
                 }
-                rows(factors, list, out);
+                rows(factors, list, out, |sum, a, b| sum + a * b);
             }
         }
     };
@@ -219,7 +226,16 @@ macro_rules! number {
 number!(f32, 8, __m256, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_max_ps, _mm256_fmadd_ps);
 number!(f64, 4, __m256d, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_max_pd, _mm256_fmadd_pd);
 
-/// Panel by panel, and in each a few rows at once.
+/// Fills with vectors that need no instructions of their own.
+///
+/// # Safety
+/// As [`Area`] says.
+unsafe fn any<L: Lanes>(area: &Area<L::One>) {
+    // SAFETY: the caller vouches for the area.
+    unsafe { if area.rows == 1 { alone::<L>(area) } else { fill::<L>(area) } }
+}
+
+/// Two rows or more: panel by panel, and in each a few rows at once.
 ///
 /// # Safety
 /// As [`Area`] says, and the processor knows the instructions of `L`.
@@ -239,18 +255,20 @@ unsafe fn fill<L: Lanes>(area: &Area<L::One>) {
         };
         let mut row = 0;
         while row < area.rows {
-            let rows = (area.rows - row).min(L::ROWS);
+            let rows = match area.rows - row {
+                // None is left alone, where it would wait for each addition.
+                left if left == L::ROWS + 1 => left.div_ceil(2),
+                left => left.min(L::ROWS),
+            };
             // SAFETY: these rows are among the area's.
             unsafe {
                 let part = Area { a: panel.a.add(row * panel.a_step), out: panel.out.add(row * panel.out_step), ..panel };
                 match (rows, narrow) {
-                    (1, false) => single::<L, 2>(&part),
                     (2, false) => several::<L, 2, 2>(&part),
                     (3, false) => several::<L, 3, 2>(&part),
                     (4, false) => several::<L, 4, 2>(&part),
                     (5, false) => several::<L, 5, 2>(&part),
                     (_, false) => several::<L, 6, 2>(&part),
-                    (1, true) => single::<L, 1>(&part),
                     (2, true) => several::<L, 2, 1>(&part),
                     (3, true) => several::<L, 3, 1>(&part),
                     (4, true) => several::<L, 4, 1>(&part),
@@ -261,6 +279,33 @@ unsafe fn fill<L: Lanes>(area: &Area<L::One>) {
             row += rows;
         }
         first += width;
+    }
+}
+
+/// One row, over a few panels at once. Called beside `fill`, not from it: in one function sums no longer stay in registers.
+///
+/// # Safety
+/// As [`fill`].
+#[inline(always)]
+unsafe fn alone<L: Lanes>(area: &Area<L::One>) {
+    let width = width::<L::One>();
+    let mut first = 0;
+    while first < area.columns {
+        let left = area.columns - first;
+        // SAFETY: as in `fill`; as many whole panels as are told lie from `first` on, or one that is not.
+        unsafe {
+            let b = area.b.add(first * area.b_depth + area.b_first * taken::<L::One>(left.min(width)));
+            let bias = if area.bias.is_null() { area.bias } else { area.bias.add(first) };
+            let panel = Area { columns: left.min(width), b, bias, out: area.out.add(first), ..*area };
+            match left / width {
+                0 if left <= L::One::LANES => several::<L, 1, 1>(&panel),
+                0 | 1 => several::<L, 1, 2>(&panel),
+                2 => beside::<L, 2>(&panel),
+                3 => beside::<L, 3>(&panel),
+                _ => beside::<L, 4>(&panel),
+            }
+            first += width * (left / width).clamp(1, 4);
+        }
     }
 }
 
@@ -295,40 +340,34 @@ unsafe fn several<L: Lanes, const ROWS: usize, const VECTORS: usize>(part: &Area
     }
 }
 
-/// One row of one panel, in four strands.
+/// One row of `PANELS` whole panels, the first of which is `part`'s.
 ///
 /// # Safety
-/// As [`several`].
+/// As [`several`]; as many whole panels lie behind each other.
 #[inline(always)]
-unsafe fn single<L: Lanes, const VECTORS: usize>(part: &Area<L::One>) {
-    const STRANDS: usize = 4;
-    // SAFETY: as in `several`.
+unsafe fn beside<L: Lanes, const PANELS: usize>(part: &Area<L::One>) {
+    let width = width::<L::One>();
+    // SAFETY: as in `several`; from a panel to the next it is `width` times `b_depth`.
     unsafe {
-        let mut sums = [[L::all(L::One::default()); VECTORS]; STRANDS];
+        let mut sums = [[L::all(L::One::default()); VECTORS]; PANELS];
         let (mut a, mut b) = (part.a, part.b);
-        for _ in 0..part.depth / STRANDS {
-            for strand in 0..STRANDS {
-                let factor = L::all(*a.add(strand));
+        for _ in 0..part.depth {
+            let factor = L::all(*a);
+            for panel in 0..PANELS {
                 for vector in 0..VECTORS {
-                    sums[strand][vector] = sums[strand][vector].more(factor, L::load(b.add((strand * VECTORS + vector) * L::One::LANES)));
+                    let row = L::load(b.add(panel * width * part.b_depth + vector * L::One::LANES));
+                    sums[panel][vector] = sums[panel][vector].more(factor, row);
                 }
             }
-            a = a.add(STRANDS);
-            b = b.add(STRANDS * VECTORS * L::One::LANES);
-        }
-        for _ in 0..part.depth % STRANDS {
-            let factor = L::all(*a);
-            for vector in 0..VECTORS {
-                sums[0][vector] = sums[0][vector].more(factor, L::load(b.add(vector * L::One::LANES)));
-            }
+            b = b.add(width);
             a = a.add(1);
-            b = b.add(VECTORS * L::One::LANES);
         }
-        let [mut sum, second, third, fourth] = sums;
-        for vector in 0..VECTORS {
-            sum[vector] = sum[vector].plus(second[vector]).plus(third[vector].plus(fourth[vector]));
+        for panel in 0..PANELS {
+            let first = panel * width;
+            let bias = if part.bias.is_null() { part.bias } else { part.bias.add(first) };
+            let own = Area { columns: width, bias, ..*part };
+            finish(&own, sums[panel], part.out.add(first));
         }
-        finish(part, sum, part.out);
     }
 }
 
@@ -412,7 +451,7 @@ mod tests {
                 // SAFETY: the lists are as long as the area says, `b` padded to a whole panel.
                 unsafe {
                     f32::fill(&area(&mut own));
-                    fill::<[f32; 8]>(&area(&mut plain));
+                    any::<[f32; 8]>(&area(&mut plain));
                 }
                 assert_eq!(own, plain, "{rows} rows, {columns} columns");
             }

@@ -125,8 +125,9 @@ pub(crate) fn parse(node: &Node<'_>, bodies: Vec<(&str, Plan)>) -> Result<Box<dy
         _ => None,
     };
     found.ok_or_else(|| {
+        // Whoever reports this says which operator and node it is.
         let domain = if node.proto.domain.is_empty() { "ai.onnx" } else { &node.proto.domain };
-        unserved(format!("operator `{}` of domain `{}` is not served", shown(name), shown(domain)))
+        unserved(format!("it is not served (domain `{}`)", shown(domain)))
     })
 }
 

@@ -1,4 +1,5 @@
-//! Norms of image networks beside those of `neural.rs`: over an axis, over neighbouring channels, over given axes.
+//! Norms of image networks beside those of `neural.rs`: over an axis, over neighbouring
+//! channels, over groups of them, over given axes.
 //!
 //! Sums are taken in 64 bits. Next: `neural.rs`.
 #![expect(clippy::indexing_slicing, reason = "offsets follow from shapes that were multiplied out")]
@@ -112,6 +113,44 @@ impl Op for MeanVarianceNormalization {
     }
 }
 
+/// Groups of channels of each picture moved to mean 0 and variance 1.
+#[derive(Debug)]
+struct GroupNormalization {
+    groups: usize,
+    epsilon: f64,
+    /// Before operator set 21, factors are of groups instead of channels.
+    of_groups: bool,
+}
+
+impl Op for GroupNormalization {
+    fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
+        let mut value = inputs.take(0)?;
+        if value.shape.len() < 2 || !value.shape[1].is_multiple_of(self.groups) {
+            return Err(fault(format!("it was handed an array of shape {:?} for {} groups", value.shape.as_slice(), self.groups)));
+        }
+        let (_, channels, plane) = around(&value.shape, 1);
+        let (scale, bias) = (inputs.get(1)?.list::<f32>()?, inputs.get(2)?.list::<f32>()?);
+        let each = channels / self.groups;
+        let (count, share) = if self.of_groups { (self.groups, each) } else { (channels, 1) };
+        if scale.len() != count || bias.len() != count {
+            return Err(fault(format!("it was handed {} factors for {count}", scale.len())));
+        }
+        inputs.meter.work(4 * value.data.len() as u64)?;
+        let Data::F32(list) = &mut value.data else { return Err(wrong_type(value.data.view())) };
+        for (at, group) in list.chunks_exact_mut((each * plane).max(1)).enumerate() {
+            let size = group.len() as f64;
+            let mean = group.iter().map(|&x| f64::from(x)).sum::<f64>() / size;
+            let variance = group.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / size;
+            let root = (variance + self.epsilon).sqrt();
+            for (channel, list) in group.chunks_exact_mut(plane.max(1)).enumerate() {
+                let own = (at % self.groups * each + channel) / share;
+                list.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) / root) as f32 * scale[own] + bias[own]);
+            }
+        }
+        one(value)
+    }
+}
+
 /// For each channel the root of the sum of powers.
 #[derive(Debug)]
 struct GlobalLpPool(i32);
@@ -160,6 +199,12 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "MeanVarianceNormalization" => {
             let axes = node.attribute("axes").map_or_else(|| vec![0, 2, 3], |axes| axes.ints.clone());
             boxed(MeanVarianceNormalization(axes))
+        }
+        "GroupNormalization" => {
+            let groups = usize::try_from(node.int("num_groups", 0)).ok().filter(|&groups| groups > 0);
+            let groups = groups.ok_or_else(|| node.refuse("num_groups", "is not a positive number"))?;
+            let epsilon = f64::from(node.float("epsilon", 1e-5));
+            boxed(GroupNormalization { groups, epsilon, of_groups: node.opset < 21 })
         }
         "GlobalLpPool" => boxed(GlobalLpPool(p(node)?)),
         _ => return Ok(None),

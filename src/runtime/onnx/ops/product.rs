@@ -1,13 +1,16 @@
 //! Products of matrices: of two that come with a request, and of one with weights that were packed beforehand.
 //!
 //! Here lengths are checked once and matrices cut so that what is read again stays in a near cache; `kernel.rs` does the
-//! arithmetic. Few rows against a matrix that is not packed go through loops that read each of its numbers once. Must not
-//! know arrays or operators. Next: `kernel.rs`; `gemm.rs` and `dense.rs` for the operators.
+//! arithmetic. Few rows against a matrix that is not packed go through loops that read each of its numbers once. Whichever
+//! way is taken, and however many rows come together, the products of a sum are added in the same order: a row's answer
+//! is the same to the bit alone and among others. Must not know arrays or operators. Next: `kernel.rs`; `gemm.rs` and `dense.rs` for the operators.
 #![expect(
     unsafe_code,
     reason = "the kernel takes pointers and newer instructions must be asked for; every call checks lengths or the processor first"
 )]
 #![expect(clippy::indexing_slicing, reason = "offsets follow from shapes that were checked against the lists' lengths")]
+
+use smallvec::SmallVec;
 
 use super::kernel::{Area, Number, taken, width};
 
@@ -147,11 +150,7 @@ pub(crate) fn multiply<T: Number>(size: (usize, usize, usize), a: &[T], a_steps:
     if m == 0 || k == 0 || n == 0 {
         return;
     }
-    if m <= 3 && b_steps == (n, 1) && a_steps.1 == 1 {
-        for (row, out) in out.chunks_exact_mut(n).take(m).enumerate() {
-            T::rows(&a[row * a_steps.0..row * a_steps.0 + k], b, out);
-        }
-    } else if n == 1 && b_steps.0 == 1 && a_steps.1 == 1 {
+    if n == 1 && b_steps.0 == 1 && a_steps.1 == 1 {
         for (row, out) in out.iter_mut().take(m).enumerate() {
             let mut sums = [T::default(); 8];
             let (a, b) = (&a[row * a_steps.0..row * a_steps.0 + k], &b[..k]);
@@ -166,6 +165,17 @@ pub(crate) fn multiply<T: Number>(size: (usize, usize, usize), a: &[T], a_steps:
             }
             for sum in sums {
                 *out += sum;
+            }
+        }
+    } else if m <= 3 && b_steps == (n, 1) && a_steps.1 == 1 {
+        // Cut where `many` cuts, so that sums are the same.
+        let mut sums: SmallVec<[T; 64]> = smallvec::smallvec![T::default(); n];
+        for (row, out) in out.chunks_exact_mut(n).take(m).enumerate() {
+            let a = &a[row * a_steps.0..row * a_steps.0 + k];
+            for (factors, list) in a.chunks(LOOSE).zip(b.chunks(LOOSE * n)) {
+                sums.fill(T::default());
+                T::rows(factors, list, &mut sums);
+                out.iter_mut().zip(&sums).for_each(|(out, &sum)| *out += sum);
             }
         }
     } else {
@@ -331,6 +341,38 @@ mod tests {
     fn products_are_those_of_the_plain_sum() {
         compare::<f32>();
         compare::<f64>();
+    }
+
+    /// Numbers whose sums depend on their order.
+    fn uneven<T: Number + From<f32>>(count: usize, seed: f32) -> Vec<T> {
+        (0..count).map(|at| <T as From<f32>>::from((at as f32 * 1.7 + seed).sin() * 10f32.powi((at % 5) as i32))).collect()
+    }
+
+    /// Bit for bit: a row's product alone and among others.
+    fn alone_and_among_others<T: Number + From<f32>>() {
+        for (k, n) in [(1, 1), (7, 1), (30, 3), (300, 1), (300, 8), (300, 9), (2100, 17), (128, 256), (256, 10), (600, 70), (40, 150)] {
+            let (a, b): (Vec<T>, Vec<T>) = (uneven(50 * k, 0.3), uneven(k * n, 0.7));
+            let mut weights = Weights::new((k, n), &b, (n, 1), <T as From<f32>>::from(1.0)).unwrap();
+            assert!(weights.add(&uneven::<T>(n, 0.1)));
+            let packed = weights.times(&a);
+            for b_steps in [(n, 1), (1, k)] {
+                let mut all = uneven::<T>(n, 0.2).repeat(50);
+                multiply((50, k, n), &a, (k, 1), &b, b_steps, &mut all);
+                for count in [1, 2, 3, 4, 5, 6, 7, 8, 13, 49] {
+                    let some = &a[k..(count + 1) * k];
+                    assert_eq!(weights.times(some), packed[n..(count + 1) * n], "{count} rows of {k} with packed {n}");
+                    let mut own = uneven::<T>(n, 0.2).repeat(count);
+                    multiply((count, k, n), some, (k, 1), &b, b_steps, &mut own);
+                    assert_eq!(own, all[n..(count + 1) * n], "{count} rows of {k} with {n} at {b_steps:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_alone_is_what_it_is_among_others() {
+        alone_and_among_others::<f32>();
+        alone_and_among_others::<f64>();
     }
 
     #[test]

@@ -30,11 +30,37 @@ impl Cell {
     }
 }
 
+/// What is done to a gate's sum.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Function {
+    Sigmoid,
+    Tanh,
+    Relu,
+}
+
+impl Function {
+    fn of(self, x: f32) -> f32 {
+        match self {
+            Self::Sigmoid => sigmoid(x),
+            Self::Tanh => tanh(x),
+            Self::Relu => x.max(0.0),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Way {
+    backward: bool,
+    /// Of the gates, of what is remembered and, of an LSTM, of what is told of it.
+    functions: [Function; 3],
+}
+
 #[derive(Debug)]
 struct Recurrent {
     cell: Cell,
-    /// For each direction whether it goes backward.
-    backward: Vec<bool>,
+    ways: Vec<Way>,
+    /// How far from zero a gate's sum may be; what is farther is cut off. What is remembered is not, as in onnxruntime.
+    clip: f32,
 }
 
 /// The sizes of a run: steps, rows, columns, and the state's width.
@@ -57,7 +83,7 @@ struct Weights<'a> {
 impl Op for Recurrent {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let (x, w, r) = (inputs.get(0)?, inputs.get(1)?, inputs.get(2)?);
-        let ways = self.backward.len();
+        let ways = self.ways.len();
         let gates = self.cell.gates();
         let (&[steps, rows, columns], &[w_ways, w_gates, w_columns], &[r_ways, r_gates, hidden]) = (x.shape, w.shape, r.shape) else {
             return Err(fault("its input or weights are not arrays of three dimensions"));
@@ -93,7 +119,7 @@ impl Op for Recurrent {
         inputs.meter.work(((steps * rows) as u64).saturating_mul((gates * (columns + hidden) * ways) as u64))?;
         let mut out = vec![0.0f32; size];
         let (list, w, r) = (x.list::<f32>()?, w.list::<f32>()?, r.list::<f32>()?);
-        for (way, &backward) in self.backward.iter().enumerate() {
+        for (way, own) in self.ways.iter().enumerate() {
             let weights = Weights {
                 w: &w[way * gates * columns..][..gates * columns],
                 r: &r[way * gates * hidden..][..gates * hidden],
@@ -101,9 +127,15 @@ impl Op for Recurrent {
             };
             let width = rows * hidden;
             let (state, memory) = (&mut state[way * width..][..width], &mut memory[way * width..][..width]);
-            self.one_way(list, &weights, sizes, backward, state, memory, |step, state| {
-                out[(step * ways + way) * width..][..width].copy_from_slice(state);
-            });
+            let give = |step: usize, state: &[f32]| out[(step * ways + way) * width..][..width].copy_from_slice(state);
+            let [first, second, third] = own.functions;
+            // The usual functions are known to the loop, which is quicker.
+            if first == Function::Sigmoid && second == Function::Tanh && third == Function::Tanh && self.clip == f32::INFINITY {
+                self.one_way(list, &weights, sizes, own.backward, (sigmoid, tanh, tanh), state, memory, give);
+            } else {
+                let cut = |function: Function| move |x: f32| function.of(x.clamp(-self.clip, self.clip));
+                self.one_way(list, &weights, sizes, own.backward, (cut(first), cut(second), |x| third.of(x)), state, memory, give);
+            }
         }
         let mut values = Values::new();
         values.push(Value::new([steps, ways, rows, hidden].as_slice(), out));
@@ -123,6 +155,7 @@ impl Recurrent {
         weights: &Weights<'_>,
         sizes: Sizes,
         backward: bool,
+        (first, second, third): (impl Fn(f32) -> f32, impl Fn(f32) -> f32, impl Fn(f32) -> f32),
         state: &mut [f32],
         memory: &mut [f32],
         mut give: impl FnMut(usize, &[f32]),
@@ -147,23 +180,22 @@ impl Recurrent {
             }
             multiply((rows, hidden, gates), state, (hidden, 1), weights.r, (1, hidden), &mut own);
             match self.cell {
-                Cell::Plain => state.iter_mut().zip(given.iter()).zip(&own).for_each(|((h, x), r)| *h = tanh(x + r)),
+                Cell::Plain => state.iter_mut().zip(given.iter()).zip(&own).for_each(|((h, x), r)| *h = second(x + r)),
                 Cell::Lstm => {
                     for row in 0..rows {
                         for at in 0..hidden {
                             let gate = |gate: usize| given[row * gates + gate * hidden + at] + own[row * gates + gate * hidden + at];
-                            let (i, o, f, c) = (sigmoid(gate(0)), sigmoid(gate(1)), sigmoid(gate(2)), tanh(gate(3)));
+                            let (i, o, f, c) = (first(gate(0)), first(gate(1)), first(gate(2)), second(gate(3)));
                             let cell = &mut memory[row * hidden + at];
                             *cell = f * *cell + i * c;
-                            state[row * hidden + at] = o * tanh(*cell);
+                            state[row * hidden + at] = o * third(*cell);
                         }
                     }
                 }
                 Cell::Gru(behind) => {
                     for row in 0..rows {
                         for at in 0..hidden {
-                            let gate =
-                                |gate: usize| sigmoid(given[row * gates + gate * hidden + at] + own[row * gates + gate * hidden + at]);
+                            let gate = |gate: usize| first(given[row * gates + gate * hidden + at] + own[row * gates + gate * hidden + at]);
                             let (update, open) = (gate(0), gate(1));
                             given[row * gates + at] = update;
                             reset[row * hidden + at] = if behind { open } else { open * state[row * hidden + at] };
@@ -183,7 +215,7 @@ impl Recurrent {
                     for row in 0..rows {
                         for at in 0..hidden {
                             let share = if behind { reset[row * hidden + at] } else { 1.0 };
-                            let fresh = tanh(given[row * gates + 2 * hidden + at] + share * own[row * gates + 2 * hidden + at]);
+                            let fresh = second(given[row * gates + 2 * hidden + at] + share * own[row * gates + 2 * hidden + at]);
                             let update = given[row * gates + at];
                             let h = &mut state[row * hidden + at];
                             *h = (1.0 - update) * fresh + update * *h;
@@ -197,24 +229,45 @@ impl Recurrent {
 }
 
 pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> {
-    let (cell, usual): (Cell, &[&str]) = match name {
-        "LSTM" => (Cell::Lstm, &["Sigmoid", "Tanh", "Tanh"]),
-        "GRU" => (Cell::Gru(node.int("linear_before_reset", 0) != 0), &["Sigmoid", "Tanh"]),
-        "RNN" => (Cell::Plain, &["Tanh"]),
+    use Function as F;
+    // The functions a direction may name, and those it has where it names none.
+    let (cell, named, usual) = match name {
+        "LSTM" => (Cell::Lstm, 0..3, [F::Sigmoid, F::Tanh, F::Tanh]),
+        "GRU" => (Cell::Gru(node.int("linear_before_reset", 0) != 0), 0..2, [F::Sigmoid, F::Tanh, F::Tanh]),
+        "RNN" => (Cell::Plain, 1..2, [F::Sigmoid, F::Tanh, F::Tanh]),
         _ => return Ok(None),
     };
-    let backward = match node.text("direction", "forward")? {
-        "forward" => vec![false],
-        "reverse" => vec![true],
-        "bidirectional" => vec![false, true],
+    let backward: &[bool] = match node.text("direction", "forward")? {
+        "forward" => &[false],
+        "reverse" => &[true],
+        "bidirectional" => &[false, true],
         other => return Err(node.refuse("direction", format_args!("is `{}`, which is not known", crate::names::shown(other)))),
     };
+    let mut ways: Vec<Way> = backward.iter().map(|&backward| Way { backward, functions: usual }).collect();
     let asked = node.texts("activations")?;
-    if !asked.is_empty() && asked.iter().zip(usual.iter().cycle()).any(|(asked, usual)| **asked != **usual) {
-        return Err(unserved("attribute `activations` asks for other functions than the usual ones, which alone are served"));
+    if !asked.is_empty() {
+        if asked.len() != ways.len() * named.len() {
+            return Err(node.refuse("activations", format_args!("names {} functions for {}", asked.len(), ways.len() * named.len())));
+        }
+        let places = ways.iter_mut().flat_map(|way| &mut way.functions[named.clone()]);
+        for (place, name) in places.zip(&asked) {
+            *place = match name.to_ascii_lowercase().as_str() {
+                "sigmoid" => F::Sigmoid,
+                "tanh" => F::Tanh,
+                "relu" => F::Relu,
+                _ => {
+                    let text = format_args!("asks for `{}`; Sigmoid, Tanh and Relu are served", crate::names::shown(name));
+                    return Err(unserved(node.refuse("activations", text).message().to_owned()));
+                }
+            };
+        }
     }
-    if node.attribute("clip").is_some() || node.int("layout", 0) != 0 || node.int("input_forget", 0) != 0 || node.has_input(7) {
-        return Err(unserved("clip, layout, input_forget and peepholes are not served"));
+    if node.int("layout", 0) != 0 || node.int("input_forget", 0) != 0 || node.has_input(7) {
+        return Err(unserved("layout, input_forget and peepholes are not served"));
     }
-    boxed(Recurrent { cell, backward }).map(Some)
+    let clip = node.attribute("clip").map_or(f32::INFINITY, |attribute| attribute.f);
+    if clip.is_nan() || clip <= 0.0 {
+        return Err(node.refuse("clip", format_args!("is {clip}; it must be above 0")));
+    }
+    boxed(Recurrent { cell, ways, clip }).map(Some)
 }

@@ -138,14 +138,13 @@ fn whole(list: &[i64], how: How, (before, middle, after): (usize, usize, usize))
 impl Op for Reduce {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
         let asked = self.axes.get(inputs)?.filter(|asked| !asked.is_empty());
-        if asked.is_none() && self.noop {
-            return one(inputs.take(0)?);
-        }
         let x = inputs.get(0)?;
         let rank = x.shape.len();
         inputs.meter.size(x.shape)?;
         let over = match asked {
             Some(asked) => axes(&asked, rank)?,
+            // Over no axis each value is reduced by itself: its size, its square, its logarithm.
+            None if self.noop => axes(&[], rank)?,
             None => (0..rank).collect(),
         };
         let moved;
@@ -188,10 +187,18 @@ impl Op for Reduce {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Share {
+    Plain,
+    Log,
+    /// All of it for the first of the largest.
+    Hard,
+}
+
 #[derive(Debug)]
 struct Softmax {
     axis: i64,
-    log: bool,
+    share: Share,
     /// Before operator set 13, the axes from the chosen one on are one.
     joined: bool,
 }
@@ -209,27 +216,32 @@ impl Op for Softmax {
             return one(value);
         }
         match &mut value.data {
-            Data::F32(list) if after == 1 && !self.log => vector::softmax(list, middle),
-            Data::F32(list) => softmax(list, (before, middle, after), self.log, f32::NEG_INFINITY, f32::exp, f32::ln),
-            Data::F64(list) => softmax(list, (before, middle, after), self.log, f64::NEG_INFINITY, f64::exp, f64::ln),
+            Data::F32(list) if after == 1 && self.share == Share::Plain => vector::softmax(list, middle),
+            Data::F32(list) => softmax(list, (before, middle, after), self.share, f32::NEG_INFINITY, f32::exp, f32::ln),
+            Data::F64(list) => softmax(list, (before, middle, after), self.share, f64::NEG_INFINITY, f64::exp, f64::ln),
             other => return Err(wrong_type(other.view())),
         }
         one(value)
     }
 }
 
-fn softmax<T>(list: &mut [T], (before, middle, after): (usize, usize, usize), log: bool, least: T, exp: fn(T) -> T, ln: fn(T) -> T)
+fn softmax<T>(list: &mut [T], (before, middle, after): (usize, usize, usize), share: Share, least: T, exp: fn(T) -> T, ln: fn(T) -> T)
 where
-    T: Copy + PartialOrd + std::ops::Sub<Output = T> + std::ops::Div<Output = T> + std::iter::Sum,
+    T: Copy + PartialOrd + From<i8> + std::ops::Sub<Output = T> + std::ops::Div<Output = T> + std::iter::Sum,
 {
     for outer in 0..before {
         for inner in 0..after {
             let place = |step: usize| (outer * middle + step) * after + inner;
             let largest = (0..middle).map(|step| list[place(step)]).fold(least, |a, b| if b > a { b } else { a });
+            if share == Share::Hard {
+                let first = (0..middle).find(|&step| list[place(step)] == largest);
+                (0..middle).for_each(|step| list[place(step)] = T::from(i8::from(Some(step) == first)));
+                continue;
+            }
             let sum: T = (0..middle).map(|step| exp(list[place(step)] - largest)).sum();
             for step in 0..middle {
                 let x = list[place(step)] - largest;
-                list[place(step)] = if log { x - ln(sum) } else { exp(x) / sum };
+                list[place(step)] = if share == Share::Log { x - ln(sum) } else { exp(x) / sum };
             }
         }
     }
@@ -247,9 +259,14 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "ReduceSumSquare" => How::SumSquare,
         "ReduceLogSum" => How::LogSum,
         "ReduceLogSumExp" => How::LogSumExp,
-        "Softmax" | "LogSoftmax" => {
+        "Softmax" | "LogSoftmax" | "Hardmax" => {
+            let share = match name {
+                "LogSoftmax" => Share::Log,
+                "Hardmax" => Share::Hard,
+                _ => Share::Plain,
+            };
             let joined = node.opset < 13;
-            return boxed(Softmax { axis: node.int("axis", if joined { 1 } else { -1 }), log: name == "LogSoftmax", joined }).map(Some);
+            return boxed(Softmax { axis: node.int("axis", if joined { 1 } else { -1 }), share, joined }).map(Some);
         }
         _ => return Ok(None),
     };
