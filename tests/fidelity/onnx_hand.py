@@ -197,7 +197,136 @@ def picture(*shape):
     return {"X": RNG.normal(size=(7, *shape)).astype(np.float32)}
 
 
+def classifier(operator, post, labels=(0, 1), ml=3, **attributes):
+    """A label and its scores."""
+    node = helper.make_node(
+        operator, ["X"], ["L", "Y"], domain="ai.onnx.ml", post_transform=post,
+        **{"classlabels_ints" if operator != "TreeEnsembleClassifier" else "classlabels_int64s": list(labels)}, **attributes,
+    )
+    return lambda: graph([node], {"X": ROWS}, [tensor("L", LONG), tensor("Y", FLOAT, None)], ml=ml)
+
+
+def stumps(kind, ids, weights):
+    """Two trees of two leaves, each of as many numbers as a quarter of `ids`."""
+    each = len(ids) // 4
+    return {
+        "nodes_treeids": [0, 0, 0, 1, 1, 1], "nodes_nodeids": [0, 1, 2, 0, 1, 2], "nodes_featureids": [0, 0, 0, 1, 0, 0],
+        "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"] * 2, "nodes_values": [0.1, 0.0, 0.0, -0.2, 0.0, 0.0],
+        "nodes_truenodeids": [1, 0, 0, 1, 0, 0], "nodes_falsenodeids": [2, 0, 0, 2, 0, 0], "nodes_missing_value_tracks_true": [0] * 6,
+        f"{kind}_treeids": [0] * 2 * each + [1] * 2 * each, f"{kind}_nodeids": ([1] * each + [2] * each) * 2, f"{kind}_ids": ids, f"{kind}_weights": weights,
+    }
+
+
+def lone_scores():
+    """Two classes that share one score: what becomes of it, and of base values of a class that no leaf names."""
+    positive, mixed = [0.3, 0.2, 0.5, 0.1], [0.3, -0.2, 0.5, 0.1]
+    for post in ("NONE", "LOGISTIC", "SOFTMAX"):
+        yield f"linear-{post.lower()}", classifier("LinearClassifier", post, coefficients=[0.3, -0.2, 0.5, 1], intercepts=[0.5])
+        for name, weights in (("positive", positive), ("mixed", mixed)):
+            for bases in ([], [0.3], [0.2, 0.4]):
+                for output in (0, 1):
+                    base = {"base_values": bases} if bases else {}
+                    case = classifier("TreeEnsembleClassifier", post, **stumps("class", [output] * 4, weights), **base)
+                    yield f"tree-{post.lower()}-{name}-{output}-{len(bases)}", case
+
+
+def regressors():
+    """Leaves of several numbers for one output, and outputs that some rows' leaves do not name."""
+    several = [0.1, -0.9, 0.4, 0.6, -0.7, 0.3, 0.2, 0.8]
+    for how in ("SUM", "AVERAGE", "MIN", "MAX"):
+        made = lambda **attributes: single("TreeEnsembleRegressor", domain="ai.onnx.ml", aggregate_function=how, **attributes)  # noqa: B023, E731
+        yield f"one-{how.lower()}", made(n_targets=1, base_values=[0.4], **stumps("target", [0] * 8, several))
+        yield f"two-{how.lower()}", made(n_targets=2, base_values=[0.4, 0.1], **stumps("target", [1] * 8, several))
+        yield f"either-{how.lower()}", made(n_targets=2, base_values=[0.4, 0.1], **stumps("target", [0, 1, 0, 1], several[:4]))
+
+
+def recurrent(operator, gates, ways=1, peepholes=False, **attributes):
+    """All states of a recurrent layer over seven steps of three columns."""
+
+    def make():
+        def weight(*shape):
+            return (RNG.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+        names = {"w": weight(ways, gates * 5, 3), "r": weight(ways, gates * 5, 5), "b": weight(ways, gates * 10)}
+        more = ["", "", "", "p"] if peepholes else []
+        weights = {**names, "p": weight(ways, 15)} if peepholes else names
+        nodes = [
+            helper.make_node("Transpose", ["X"], ["x"], perm=[1, 0, 2]),
+            helper.make_node(operator, ["x", *names, *more], ["y"], hidden_size=5, direction="bidirectional" if ways == 2 else "forward", **attributes),
+            helper.make_node("Transpose", ["y"], ["Y"], perm=[2, 0, 1, 3]),
+        ]
+        return graph(nodes, picture(7, 3), [tensor("Y", FLOAT, None, None, None)], weights)
+
+    return make
+
+
+def not_served():
+    """What onnxruntime runs and we refuse by name; the README lists it in the same words."""
+    four = picture(2, 4, 4)
+    sixth = {"X": RNG.integers(0, 200, (9, 4)).astype(np.int64)}
+    ones = np.ones(4, dtype=np.float32)
+
+    def chain(*nodes, kind=FLOAT, weights=None, feeds=None, rank=2):
+        return lambda: graph(list(nodes), feeds or {"X": ROWS}, [tensor("Y", kind, *[None] * (rank - 1))], weights, opset=23)
+
+    def cast(x, y, to):
+        return helper.make_node("Cast", [x], [y], to=to)
+
+    yield "attention", chain(helper.make_node("Attention", ["X", "X", "X"], ["Y"], q_num_heads=2, kv_num_heads=2), feeds=picture(3, 4), rank=3)
+    yield "bitwise", chain(helper.make_node("BitwiseAnd", ["X", "six"], ["Y"]), kind=LONG, weights={"six": np.array(6)}, feeds=sixth)
+    yield "transposed-convolution", single("ConvTranspose", RNG.normal(size=(2, 3, 2, 2)).astype(np.float32), feeds=four, rank=4)
+    yield "resize", single("Resize", None, np.array([1, 1, 2, 2], dtype=np.float32), feeds=four, rank=4)
+    yield "half", chain(cast("X", "x", TensorProto.FLOAT16), cast("x", "Y", FLOAT))
+    yield "brain", chain(cast("X", "x", TensorProto.BFLOAT16), cast("x", "Y", FLOAT))
+    yield "unsigned-long", chain(cast("X", "x", TensorProto.UINT64), cast("x", "Y", LONG), kind=LONG, feeds=sixth)
+    scale = {"scale": np.float32(0.05), "zero": np.uint8(128)}
+    quantised = [helper.make_node("QuantizeLinear", ["X", *scale], ["x"]), helper.make_node("DequantizeLinear", ["x", *scale], ["Y"])]
+    yield "quantised", chain(*quantised, weights=scale)
+    yield "quantised-on-the-way", chain(
+        helper.make_node("DynamicQuantizeLinear", ["X"], ["x", "s", "z"]), helper.make_node("DequantizeLinear", ["x", "s", "z"], ["Y"]),
+    )
+    yield "fused-product", single("FusedMatMul", np.eye(4, dtype=np.float32), domain="com.microsoft", alpha=0.5)
+    yield "skip-normalization", chain(
+        helper.make_node("SkipLayerNormalization", ["X", "X", "ones"], ["Y"], domain="com.microsoft"), weights={"ones": ones}, feeds=picture(3, 4), rank=3,
+    )
+    yield "peepholes", recurrent("LSTM", 4, peepholes=True)
+    yield "affine", recurrent("RNN", 1, activations=["Affine"], activation_alpha=[0.5], activation_beta=[0.1])
+
+
 def cases():
+    for name, make in not_served():
+        yield f"refused-{name}", make
+    for name, make in lone_scores():
+        yield f"hand-{name}", make
+    for name, make in regressors():
+        yield f"hand-tree-{name}", make
+    gaps = {"X": np.array([[0.0], [1], [np.nan], [2.5], [-0.0], [9]], dtype=np.float32)}
+    for version in (2, 4):
+        encoder = {"keys_floats": [0.0, 2.5, float("nan")], "values_strings": ["nought", "two and a half", "none"]}
+        yield f"hand-nan-key-{version}", single("LabelEncoder", kind=TEXT, feeds=gaps, domain="ai.onnx.ml", ml=version, **encoder)
+    nothing_over = np.zeros(0, dtype=np.int64)
+    for kind in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSumExp", "SumSquare"):
+        yield f"hand-reduce-none-{kind.lower()}", single(f"Reduce{kind}", nothing_over, noop_with_empty_axes=1)
+    yield "hand-reduce-none-logsum", single("ReduceLogSum", nothing_over, feeds={"X": np.abs(ROWS)}, noop_with_empty_axes=1)
+    wide = {"X": np.vstack([np.round(ROWS), ROWS])}
+    yield "hand-hardmax", single("Hardmax", feeds=wide)
+    yield "hand-hardmax-axis", single("Hardmax", feeds=picture(4, 3), rank=3, axis=1)
+    yield "hand-hardmax-joined", single("Hardmax", feeds=picture(4, 3), rank=3, opset=11)
+    yield "hand-shrink", single("Shrink", lambd=0.3, bias=0.1)
+    yield "hand-shrink-hard", single("Shrink")
+    yield "hand-asinh", single("Asinh", feeds={"X": ROWS * 100})
+    yield "hand-acosh", single("Acosh", feeds={"X": np.abs(ROWS) + 1})
+    yield "hand-atanh", single("Atanh", feeds={"X": np.tanh(ROWS)})
+    yield "hand-sinh", single("Sinh")
+    yield "hand-cosh", single("Cosh")
+    factors = [RNG.normal(size=6).astype(np.float32) for _ in range(2)]
+    yield "hand-group-normalization", single("GroupNormalization", *factors, feeds=picture(6, 4, 3), rank=4, opset=21, num_groups=2)
+    yield "hand-recurrent-relu", recurrent("RNN", 1, activations=["Relu"])
+    yield "hand-recurrent-both", recurrent("RNN", 1, ways=2, activations=["Relu", "Sigmoid"], clip=0.5)
+    yield "hand-lstm-functions", recurrent("LSTM", 4, activations=["Sigmoid", "Relu", "Tanh"])
+    yield "hand-lstm-clip", recurrent("LSTM", 4, ways=2, clip=0.3)
+    yield "hand-gru-functions", recurrent("GRU", 3, ways=2, activations=["Sigmoid", "Relu", "Sigmoid", "Tanh"])
+    yield "hand-gru-clip", recurrent("GRU", 3, clip=0.3, linear_before_reset=1)
     yield "hand-if", branch
     yield "hand-category-mapper", category_mapper(False)
     yield "hand-category-mapper-back", category_mapper(True)

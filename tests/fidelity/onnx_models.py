@@ -12,6 +12,7 @@ ROWS = 300
 X, Y = make_classification(ROWS, 8, n_informative=5, n_classes=3, random_state=0)
 X = X.astype(np.float32)
 BINARY = (Y > 0).astype(int)
+MOSTLY = (np.arange(ROWS) >= 12).astype(int)
 NUMBER = (X[:, 0] * 2 + np.sin(X[:, 1] * 3) + 3).astype(np.float32)
 POSITIVE = np.abs(X)
 TWO = np.c_[NUMBER, NUMBER * X[:, 2]]
@@ -122,9 +123,9 @@ def boosted(kind, target, missing=False, **parameters):
         types = [("X", Floats([None, X.shape[1]]))]
         test = x[:60]
         if kind.startswith("XGB"):
-            model = getattr(xgboost, kind)(n_estimators=20, max_depth=4, **parameters).fit(x, target)
+            model = getattr(xgboost, kind)(**{"n_estimators": 20, "max_depth": 4, **parameters}).fit(x, target)
             return convert_xgboost(model, initial_types=types).SerializeToString(), {"X": test}
-        model = getattr(lightgbm, kind)(n_estimators=20, verbose=-1, **parameters).fit(x, target)
+        model = getattr(lightgbm, kind)(**{"n_estimators": 20, "verbose": -1, **parameters}).fit(x, target)
         more = {"zipmap": False} if "Classifier" in kind else {}
         return convert_lightgbm(model, initial_types=types, **more).SerializeToString(), {"X": test}
 
@@ -171,13 +172,15 @@ def cases():
     yield "svc-probability-binary", converted(svm.SVC(probability=True, random_state=0), BINARY, zipmap=off)
     yield "svc-poly-words", converted(svm.SVC(kernel="poly"), WORDS)
     yield "svc-sigmoid", converted(svm.SVC(kernel="sigmoid"), Y)
-    yield "svc-linear", converted(svm.SVC(kernel="linear"), Y)
+    yield "svc-linear", converted(svm.SVC(kernel="linear"), Y, test=X)
+    yield "svc-linear-binary", converted(svm.SVC(kernel="linear"), BINARY, test=X)
     yield "nu-svc", converted(svm.NuSVC(), BINARY)
     yield "svr", converted(svm.SVR(), NUMBER)
     yield "svr-poly", converted(svm.SVR(kernel="poly"), NUMBER)
     yield "linear-svr", converted(svm.LinearSVR(), NUMBER)
     yield "one-class-svm", converted(svm.OneClassSVM(), None)
     yield "linear-regression", converted(lm.LinearRegression(), NUMBER)
+    yield "theil-sen-double", converted(lm.TheilSenRegressor(random_state=0), np.abs(NUMBER) + np.float32(0.1), dtype=np.float64)
     yield "linear-regression-2", converted(lm.LinearRegression(), TWO)
     yield "linear-regression-double", converted(lm.LinearRegression(), NUMBER, dtype=np.float64)
     yield "ridge", converted(pipeline.make_pipeline(pp.StandardScaler(), lm.Ridge()), NUMBER)
@@ -188,6 +191,10 @@ def cases():
     yield "multi-task-lasso", converted(lm.MultiTaskLasso(0.1), TWO)
     yield "pls", converted(cross_decomposition.PLSRegression(), NUMBER)
     yield "decision-tree", converted(tree.DecisionTreeClassifier(max_depth=5), Y, zipmap=off)
+    places = {"decision_leaf": True, "decision_path": True}
+    yield "decision-tree-places", converted(tree.DecisionTreeClassifier(max_depth=5), Y, zipmap=off, options=places)
+    yield "forest-3-places", converted(en.RandomForestClassifier(5, random_state=0), Y, zipmap=off, options=places)
+    yield "logistic-with-labels", converted(lm.LogisticRegression(), WORDS, zipmap=off, options={"output_class_labels": True})
     yield "decision-tree-words", converted(tree.DecisionTreeClassifier(max_depth=5), WORDS)
     yield "decision-tree-regressor", converted(tree.DecisionTreeRegressor(max_depth=6), NUMBER)
     yield "forest-binary", converted(en.RandomForestClassifier(20, random_state=0), BINARY, zipmap=off)
@@ -205,6 +212,8 @@ def cases():
     yield "ada-boost-regressor", converted(en.AdaBoostRegressor(n_estimators=8, random_state=0), NUMBER)
     yield "bagging", converted(en.BaggingClassifier(n_estimators=5, random_state=0), Y, zipmap=off)
     yield "bagging-regressor", converted(en.BaggingRegressor(n_estimators=5, random_state=0), NUMBER)
+    yield "bagging-svc", converted(en.BaggingClassifier(svm.SVC(), n_estimators=3, random_state=0), Y, zipmap=off)
+    yield "forest-of-two-targets", converted(en.RandomForestClassifier(5, random_state=0), np.c_[BINARY, Y], zipmap=off)
     yield "isolation-forest", converted(en.IsolationForest(n_estimators=10, random_state=0), None, target_opset={"": 18, "ai.onnx.ml": 3})
     pair = [("a", lm.LogisticRegression()), ("b", tree.DecisionTreeClassifier(max_depth=4))]
     yield "voting-soft", converted(en.VotingClassifier(pair, voting="soft", flatten_transform=False), Y, zipmap=off)
@@ -283,6 +292,9 @@ def cases():
     yield "xgb-regressor", boosted("XGBRegressor", NUMBER)
     yield "xgb-missing", boosted("XGBClassifier", BINARY, missing=True)
     yield "xgb-poisson", boosted("XGBRegressor", np.round(np.abs(NUMBER)), objective="count:poisson")
+    # Of nearly one class: trees whose leaves are all positive.
+    yield "xgb-positive", boosted("XGBClassifier", MOSTLY, n_estimators=3, base_score=0.5, max_depth=2)
+    yield "lgb-positive", boosted("LGBMClassifier", MOSTLY, n_estimators=1)
     yield "lgb-binary", boosted("LGBMClassifier", BINARY)
     yield "lgb-3", boosted("LGBMClassifier", Y)
     yield "lgb-regressor", boosted("LGBMRegressor", NUMBER)
