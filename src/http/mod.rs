@@ -1,7 +1,8 @@
 //! The server: sockets, workers, limits, shutdown. Parsing and replying is in the files of the dialects.
 //!
-//! `routes.rs` is the one table of all routes; `front.rs` lets predictions past it; `caller.rs` says who asks, `body.rs` reads what they send, `sent.rs` sees to what is sent to them; `reply.rs` turns results and errors into each
-//! dialect. A handler parses, calls one verb of the service, replies. Next: `routes.rs`.
+//! `routes.rs` is the one table of all routes; `front.rs` lets predictions past it; `caller.rs` says who asks, `body.rs`
+//! reads what they send, `sent.rs` sees to what is sent to them; `reply.rs` turns results and errors into each dialect. A
+//! handler parses, calls one verb of the service, replies. Next: `routes.rs`.
 
 mod body;
 mod caller;
