@@ -20,7 +20,7 @@ use crate::tensor::Block;
 /// Saying what to send.
 pub(super) fn without_header(parameters: &str) -> Result<()> {
     let mut said = parameters.split(';').filter_map(|one| one.split_once('='));
-    if said.any(|(name, value)| is(name.trim(), &["header"]) && is(value.trim(), &["present"])) {
+    if said.any(|(name, value)| is(name.trim(), &["header"]) && is(value.trim().trim_matches('"'), &["present"])) {
         return Err(Error::invalid(
             "the content type says `header=present`; send the rows alone, each with its values in the order of the model's columns",
         ));

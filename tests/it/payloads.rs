@@ -350,6 +350,7 @@ fn libsvm_counts_from_where_it_says_or_from_its_smallest_index() {
     let twice = [("2:1 5:1 4:1 2:7", "row 1 sets feature 1 twice"), ("1:1\n5:1 4:2 5:3\n1:1", "row 2 sets feature 4 twice")];
     all_refused(&server, "house", "text/libsvm", &twice);
     all_refused(&server, "house", "text/csv; header=present", &[(HOUSE, "the content type says `header=present`; send the rows alone")]);
+    all_refused(&server, "house", "text/csv; header=\"present\"", &[(HOUSE, "the content type says `header=present`")]);
     all_refused(&server, "house", "text/libsvm; indexing=1", &[("0:1", "row 1: `0:1` is no `index:value`")]);
     all_refused(&server, "house", "text/libsvm; indexing=2", &[("1:1", "indexing `2` is neither 0 nor 1")]);
 }
