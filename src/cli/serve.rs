@@ -19,6 +19,9 @@ use crate::policy::Block;
 use crate::service::models::BATCH;
 use crate::service::{JSON_DEPTH_MAX, Options, Service};
 
+/// In seconds: what is meant to be longer is a slip.
+const DAY: u64 = 86_400;
+
 /// Serve a database.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -75,7 +78,7 @@ pub(super) struct Serve {
     /// Seconds within which the headers of a request must have come.
     #[arg(long, env = "ROOKERY_HEADER_SECONDS", default_value_t = 10)]
     header_seconds: u64,
-    /// Seconds a body may pause between two pieces.
+    /// Seconds a body may pause between two pieces, and a long answer may not be read.
     #[arg(long, env = "ROOKERY_IDLE_SECONDS", default_value_t = 30)]
     idle_seconds: u64,
     /// Failed sign-ins a minute, per user and per address; more are answered 429.
@@ -114,6 +117,14 @@ impl Serve {
         ];
         if let Some((flag, _)) = zero.iter().find(|(_, zero)| *zero) {
             return Err(Error::invalid(format!("--{flag} is at least 1")));
+        }
+        let long = [
+            ("header-seconds", self.header_seconds, DAY),
+            ("idle-seconds", self.idle_seconds, DAY),
+            ("token-seconds", self.token_seconds.unsigned_abs(), 366 * DAY),
+        ];
+        if let Some((flag, _, most)) = long.iter().find(|(_, seconds, most)| seconds > most) {
+            return Err(Error::invalid(format!("--{flag} is at most {most}")));
         }
         if !(1..=JSON_DEPTH_MAX).contains(&self.json_depth) {
             return Err(Error::invalid(format!("--json-depth is 1 to {JSON_DEPTH_MAX}")));

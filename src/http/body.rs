@@ -23,8 +23,8 @@ use crate::error::{Error, Kind, Result};
 const SHORT: usize = 16 << 10;
 /// How long it may take in all.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The pace that a body keeps after its first pause's worth of time, in bytes a second.
-const PACE: u64 = 8 << 10;
+/// The pace that bodies and long answers keep apart from their pauses, in bytes a second.
+pub(super) const PACE: u64 = 8 << 10;
 
 /// A body as it comes, whoever handed it over.
 pub(super) trait Pieces: Stream<Item = std::result::Result<Bytes, PayloadError>> + Unpin {}
@@ -101,36 +101,48 @@ impl Drop for Share {
     }
 }
 
-/// How fast a body comes.
+/// How fast something comes or is taken: at [`PACE`], with pauses. What pauses have used up of `idle` is given back by
+/// going faster than that, so nobody is quick at first and slow for hours.
 #[derive(Debug)]
 pub(super) struct Pace {
-    began: Instant,
-    bytes: u64,
+    /// Until when nothing need be done.
+    due: Instant,
     idle: Duration,
 }
 
 impl Pace {
     /// Of what begins now and may pause for `idle`.
     pub(super) fn new(idle: Duration) -> Self {
-        Self::since(Instant::now(), idle)
+        Self { due: Instant::now() + idle, idle }
     }
 
-    /// Of what began then.
-    pub(super) fn since(began: Instant, idle: Duration) -> Self {
-        Self { began, bytes: 0, idle }
+    /// Until when the next `bytes` have to be done.
+    pub(super) fn due(&self, bytes: usize) -> Instant {
+        self.due + Duration::from_millis((bytes as u64).saturating_mul(1000) / PACE)
     }
 
-    /// Counts `bytes` that came.
+    /// Counts the next `bytes`, which are done now; whether in time.
+    pub(super) fn count(&mut self, bytes: usize) -> bool {
+        let (now, due) = (Instant::now(), self.due(bytes));
+        self.due = due.min(now + self.idle);
+        now <= due
+    }
+
+    /// Counts `bytes` of a body that came.
     ///
     /// # Errors
-    /// When all of it comes too slowly.
+    /// When it comes too slowly.
     pub(super) fn keep(&mut self, bytes: usize) -> Result<()> {
-        self.bytes += bytes as u64;
-        let allowed = self.idle + Duration::from_millis(self.bytes.saturating_mul(1000) / PACE);
-        if self.began.elapsed() <= allowed {
+        if self.count(bytes) {
             return Ok(());
         }
         Err(Error::invalid(format!("the body comes more slowly than {PACE} bytes a second; send it again over a faster connection")))
+    }
+
+    /// Of what should have been done so long ago.
+    #[cfg(test)]
+    pub(super) fn late(by: Duration) -> Self {
+        Self { due: Instant::now().checked_sub(by).unwrap(), idle: Duration::ZERO }
     }
 }
 

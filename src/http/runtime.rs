@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use actix_web::body::BoxBody;
 use actix_web::dev::{self, RequestHead};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -44,8 +45,8 @@ pub(super) async fn invoke(request: HttpRequest, payload: Payload, state: Data<S
 pub(super) async fn predict(head: &RequestHead, endpoint: &str, payload: &mut dev::Payload, state: &State) -> HttpResponse {
     let started = Instant::now();
     let answered = answer(head, endpoint, payload, state, started).await;
-    match answered.and_then(|(answered, auth)| success(answered, auth, started, state)) {
-        Ok(response) => response,
+    match answered {
+        Ok((answered, auth)) => success(answered, auth, started),
         Err(error) => reply::runtime_error(&error, HeaderValue::from_bytes(&request_id()).unwrap_or(HeaderValue::from_static("-"))),
     }
 }
@@ -57,7 +58,7 @@ async fn answer(
     payload: &mut dev::Payload,
     state: &State,
     started: Instant,
-) -> Result<(Answered, Duration)> {
+) -> Result<(Answered<BoxBody>, Duration)> {
     let caller = caller::caller(head, state)?;
     let auth = started.elapsed();
     let asked = Asked::read(head.headers())?;
@@ -76,7 +77,8 @@ async fn answer(
         body: &body.bytes,
         arrived,
     };
-    Ok((state.service.invoke(&caller, call).await?, auth))
+    let keep = |answer| sent::body(answer, &state.answers, state.idle);
+    Ok((state.service.invoke(&caller, call, keep).await?, auth))
 }
 
 /// The headers that say what is asked for.
@@ -134,7 +136,7 @@ fn explain(header: Option<&str>, query: &str) -> Result<bool> {
     Ok(asked.unwrap_or_else(in_query))
 }
 
-fn success(answered: Answered, auth: Duration, started: Instant, state: &State) -> Result<HttpResponse> {
+fn success(answered: Answered<BoxBody>, auth: Duration, started: Instant) -> HttpResponse {
     // All values in one allocation, cut apart as they are done.
     let mut text = BytesMut::with_capacity(256);
     for version in answered.versions() {
@@ -155,13 +157,13 @@ fn success(answered: Answered, auth: Duration, started: Instant, state: &State) 
     let variant = text.split().freeze();
     text.extend_from_slice(&request_id());
     let id = text.freeze();
-    let mut response = HttpResponse::with_body(StatusCode::OK, sent::body(answered.body, &state.answers, state.idle)?);
+    let mut response = HttpResponse::with_body(StatusCode::OK, answered.body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answered.content_type));
     for (name, text) in [(VARIANT, variant), (VERSION, versions), (TIMING, timing), (REQUEST_ID, id)] {
         headers.insert(name, header_value(text));
     }
-    Ok(response)
+    response
 }
 
 /// A header's value of text made here: hexadecimal digits, decimal ones, a variant's name. Looking at every byte again

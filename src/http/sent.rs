@@ -1,20 +1,24 @@
 //! Answers on their way out: how much memory those hold that are not read yet, and how slowly they may be read.
 //!
 //! A few bytes sent can ask for megabytes of answer, and whoever does not read theirs leaves them here. So a long answer
-//! counts against the memory that all long answers share until its last piece is handed to the connection, and has to be
-//! read at a pace. One that is not read at all is never asked for a piece: the system ends such a connection, as
-//! [`listener`] tells it to. Next: `body.rs`, the same for what comes in.
+//! counts against the memory that all long answers share until its last piece is handed to the connection. Connections ask
+//! for a piece when the one before is gone, which a caller can put off for hours; so each answer has a watch of its own,
+//! which lets go of what is left when the next piece is not asked for in time. What the system has of it by then, it ends
+//! as [`listener`] tells it to. Next: `body.rs`, the same for what comes in.
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::Bytes;
+use tokio::task::JoinHandle;
 
-use super::body::{Pace, Room, Share};
+use super::body::{PACE, Pace, Room, Share};
 use crate::error::{Error, Kind, Result};
 
 /// What is not longer goes to the connection at once, which holds as much for every request.
@@ -22,32 +26,83 @@ const SHORT: usize = 64 << 10;
 /// Connections that wait to be taken up.
 const BACKLOG: i32 = 2048;
 
-struct Sent {
-    rest: Bytes,
+/// An answer until all of it is handed on or it is let go.
+struct Kept {
+    answer: Vec<u8>,
     pace: Pace,
     _share: Share,
+}
+
+/// A long answer as it goes, piece by piece.
+struct Sent {
+    length: usize,
+    gone: usize,
+    kept: Rc<RefCell<Option<Kept>>>,
+    watch: JoinHandle<()>,
+}
+
+impl Sent {
+    fn new(answer: Vec<u8>, share: Share, pace: Pace) -> Self {
+        let length = answer.len();
+        let kept = Rc::new(RefCell::new(Some(Kept { answer, pace, _share: share })));
+        let watch = tokio::task::spawn_local(watch(Rc::downgrade(&kept)));
+        Self { length, gone: 0, kept, watch }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+/// Lets go of an answer whose next piece is not asked for in time.
+async fn watch(kept: Weak<RefCell<Option<Kept>>>) {
+    loop {
+        let due = match kept.upgrade().as_deref().map(RefCell::borrow).as_deref() {
+            Some(Some(kept)) => kept.pace.due(SHORT),
+            _ => return,
+        };
+        if due > Instant::now() {
+            tokio::time::sleep_until(due.into()).await;
+        } else if let Some(kept) = kept.upgrade() {
+            kept.take();
+        }
+    }
 }
 
 impl MessageBody for Sent {
     type Error = Error;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.rest.len() as u64)
+        BodySize::Sized(self.length as u64)
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let count = self.rest.len().min(SHORT);
-        if count == 0 {
+        if self.gone == self.length {
             return Poll::Ready(None);
         }
-        if let Err(error) = self.pace.keep(count) {
-            return Poll::Ready(Some(Err(error)));
+        let end = self.length.min(self.gone + SHORT);
+        // A piece is copied, so that it keeps no more than itself in memory wherever it waits.
+        let piece = |kept: &mut Kept| {
+            let timely = kept.pace.count(end - self.gone);
+            kept.answer.get(self.gone..end).filter(|_| timely).map(Bytes::copy_from_slice)
+        };
+        let piece = self.kept.borrow_mut().as_mut().and_then(piece);
+        let Some(piece) = piece else {
+            let text = format!("the answer is read more slowly than {PACE} bytes a second and was broken off; ask for fewer rows");
+            return Poll::Ready(Some(Err(Error::new(Kind::Unavailable, text))));
+        };
+        self.gone = end;
+        if end == self.length {
+            self.kept.take();
         }
-        Poll::Ready(Some(Ok(self.rest.split_to(count))))
+        Poll::Ready(Some(Ok(piece)))
     }
 }
 
-/// `answer` as a body that is not read more slowly than bodies may come, after a pause of `idle` at most.
+/// `answer` as a body that is not read more slowly than bodies may come, after a pause of `idle` at most. To be called
+/// where requests are handled.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] when the answers that are not read yet take all of `room`, [`Kind::TooLarge`] when this one
@@ -61,7 +116,7 @@ pub(super) fn body(answer: Vec<u8>, room: &Arc<Room>, idle: Duration) -> Result<
         return Err(Error::new(Kind::TooLarge, text));
     }
     let share = room.share(answer.len())?;
-    Ok(BoxBody::new(Sent { rest: answer.into(), pace: Pace::new(idle), _share: share }))
+    Ok(BoxBody::new(Sent::new(answer, share, Pace::new(idle))))
 }
 
 /// A socket at `address` whose connections end when what was sent is not taken for `idle`.
@@ -78,41 +133,53 @@ pub(super) fn listener(address: SocketAddr, idle: Duration) -> std::io::Result<T
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-    use std::time::Instant;
+    use std::future::poll_fn;
 
     use super::*;
 
-    fn sent(bytes: usize, ago: u64, room: &Arc<Room>) -> Sent {
-        let began = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
-        let pace = Pace::since(began, Duration::from_secs(1));
-        Sent { rest: vec![b'1'; bytes].into(), pace, _share: room.share(bytes).unwrap() }
+    fn sent(bytes: usize, room: &Arc<Room>, pace: Pace) -> Sent {
+        Sent::new(vec![b'1'; bytes], room.share(bytes).unwrap(), pace)
     }
 
-    #[test]
-    fn an_answer_goes_piece_by_piece_and_is_broken_off_when_it_is_taken_too_slowly() {
+    async fn piece(answer: &mut Sent) -> Option<Result<usize>> {
+        poll_fn(|context| Pin::new(&mut *answer).poll_next(context)).await.map(|piece| piece.map(|piece| piece.len()))
+    }
+
+    #[actix_web::test]
+    async fn an_answer_goes_piece_by_piece_and_gives_its_room_back_with_the_last() {
         let room = Room::of_answers(1 << 20);
-        let mut context = Context::from_waker(Waker::noop());
-        let mut pieces = |mut answer: Sent| {
-            let mut lengths = Vec::new();
-            loop {
-                match Pin::new(&mut answer).poll_next(&mut context) {
-                    Poll::Ready(Some(Ok(piece))) => lengths.push(piece.len()),
-                    Poll::Ready(Some(Err(_))) => return (lengths, false),
-                    _ => return (lengths, true),
-                }
-            }
-        };
-        assert_eq!(pieces(sent(2 * SHORT + 1, 0, &room)), (vec![SHORT, SHORT, 1], true));
-        // In 20 seconds about 160 KiB have to be taken, and a second is given.
-        assert_eq!(pieces(sent(4 * SHORT, 20, &room)), (vec![], false));
-        assert_eq!(pieces(sent(4 * SHORT, 8, &room)), (vec![SHORT; 4], true));
-        // All of it was given back.
-        assert!(body(vec![0; 1 << 20], &room, Duration::ZERO).is_ok());
+        let mut answer = sent(2 * SHORT + 1, &room, Pace::new(Duration::from_secs(60)));
+        for length in [SHORT, SHORT, 1] {
+            assert!(room.share(1 << 20).is_err());
+            assert_eq!(piece(&mut answer).await.unwrap().unwrap(), length);
+        }
+        assert!(room.share(1 << 20).is_ok());
+        assert!(piece(&mut answer).await.is_none());
     }
 
-    #[test]
-    fn long_answers_share_their_room_and_short_ones_need_none() {
+    #[actix_web::test]
+    async fn an_answer_that_is_taken_too_slowly_is_broken_off() {
+        let room = Room::of_answers(1 << 20);
+        // A piece may take eight seconds.
+        let mut answer = sent(3 * SHORT, &room, Pace::late(Duration::from_secs(4)));
+        assert_eq!(piece(&mut answer).await.unwrap().unwrap(), SHORT);
+        let mut answer = sent(3 * SHORT, &room, Pace::late(Duration::from_secs(9)));
+        assert!(piece(&mut answer).await.unwrap().unwrap_err().message().contains("more slowly than 8192 bytes a second"));
+    }
+
+    #[actix_web::test]
+    async fn an_answer_that_is_not_asked_for_is_let_go_without_being_asked() {
+        let room = Room::of_answers(1 << 20);
+        let timely = sent(SHORT + 1, &room, Pace::late(Duration::from_secs(4)));
+        let mut late = sent(SHORT + 1, &room, Pace::late(Duration::from_secs(9)));
+        tokio::task::yield_now().await;
+        assert!(timely.kept.borrow().is_some() && late.kept.borrow().is_none());
+        assert!(room.share((1 << 20) - SHORT - 1).is_ok());
+        assert!(piece(&mut late).await.unwrap().is_err());
+    }
+
+    #[actix_web::test]
+    async fn long_answers_share_their_room_and_short_ones_need_none() {
         let room = Room::of_answers(300_000);
         let idle = Duration::from_secs(1);
         let held = body(vec![0; 200_000], &room, idle).unwrap();

@@ -74,9 +74,9 @@ pub struct Call<'a> {
 
 /// Predictions.
 #[derive(Debug)]
-pub struct Answered {
-    /// The encoded answer.
-    pub body: Vec<u8>,
+pub struct Answered<B = Vec<u8>> {
+    /// The encoded answer, or what was made of it.
+    pub body: B,
     /// What it is.
     pub content_type: &'static str,
     /// Waited for models.
@@ -89,10 +89,15 @@ pub struct Answered {
     targets: Stages<Arc<Target>>,
 }
 
-impl Answered {
+impl<B> Answered<B> {
     /// The variant that answered.
     pub fn variant(&self) -> &str {
         &self.variant
+    }
+
+    fn kept<T>(self, keep: impl FnOnce(B) -> Result<T>) -> Result<Answered<T>> {
+        let Self { body, content_type, load, predict, done, variant, targets } = self;
+        Ok(Answered { body: keep(body)?, content_type, load, predict, done, variant, targets })
     }
 
     /// The version of each stage's model, in order.
@@ -129,12 +134,18 @@ pub(super) fn micros(time: Duration) -> u64 {
 }
 
 impl Service {
-    /// Answers a request for predictions.
+    /// Answers a request for predictions. `keep` takes the encoded answer until it is sent; what it refuses counts as
+    /// refused.
     ///
     /// # Errors
     /// Denied; [`Kind::Validation`] for a missing endpoint, model or malformed rows, as AWS has it; [`Kind::Model`];
-    /// [`Kind::Unavailable`] when full.
-    pub async fn invoke(self: &Arc<Self>, caller: &Caller, call: Call<'_>) -> Result<Answered> {
+    /// [`Kind::Unavailable`] when full; what `keep` returns.
+    pub async fn invoke<B>(
+        self: &Arc<Self>,
+        caller: &Caller,
+        call: Call<'_>,
+        keep: impl FnOnce(Vec<u8>) -> Result<B>,
+    ) -> Result<Answered<B>> {
         let (permit, endpoint, epoch) = self.permitted(caller, call.endpoint, call.target_model)?;
         let Some(endpoint) = endpoint else {
             return Err(Error::invalid(format!("Endpoint {} of account {ACCOUNT} not found.", call.endpoint)));
@@ -143,7 +154,8 @@ impl Service {
         let metrics = variant.metrics.here();
         metrics.invocations.add();
         caller.principal().metrics.invocations.add();
-        let result = self.answer(&permit, Served { endpoint: &endpoint, epoch }, variant, call).await;
+        let answered = self.answer(&permit, Served { endpoint: &endpoint, epoch }, variant, call).await;
+        let result = answered.and_then(|answered| answered.kept(keep));
         match &result {
             Ok(answered) => {
                 let overhead = answered.done.duration_since(call.arrived).saturating_sub(answered.predict);

@@ -4,7 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,14 @@ fn answers_that_nobody_reads_take_no_more_memory_than_they_may() {
     assert!(held > 0 && held <= (24 << 20) / length, "{held} answers of {length} bytes were kept");
     let refused = ask_long(&server).expect(503);
     assert!(refused.message().contains("as many long answers") && refused.header("retry-after") == Some("1"), "{}", refused.text());
+    // And counts as one.
+    let metrics = server.admin("GET", "/metrics", b"").expect(200).text();
+    let counted = |what: &str| -> usize {
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{what}{{endpoint=\"p\""))).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(counted("rookery_invocation_5xx_errors_total"), 1 + all.len() - held);
+    assert_eq!(counted("rookery_model_latency_microseconds_count"), 1 + held);
     // A short one needs no such memory.
     server.invoke("p", Some("house"), &server.admin, HOUSE).expect(200);
     drop(all);
@@ -123,6 +131,30 @@ fn answers_that_nobody_reads_are_let_go() {
     });
     assert!(was_full, "every answer was let go before there were three");
     wait_for("the memory of answers that nobody reads", || ask_long(&server).status == 200);
+}
+
+#[test]
+fn an_answer_that_is_read_too_slowly_is_let_go() {
+    let server = house(&["--body-memory", "24MiB", "--idle-seconds", "4"]);
+    // There is always some progress before the system would end the connection: small buffers tell of each read.
+    let stopped = &AtomicBool::new(false);
+    let sip = |mut stream: TcpStream| {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 4 << 10).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        while !stopped.load(Ordering::SeqCst) && stream.read(&mut [0; 1 << 10]).is_ok_and(|count| count > 0) {
+            thread::sleep(Duration::from_millis(500));
+        }
+    };
+    thread::scope(|scope| {
+        let was_full = (0..60).any(|_| {
+            let (stream, status) = unread(&server);
+            scope.spawn(move || sip(stream));
+            status == "HTTP/1.1 503"
+        });
+        assert!(was_full, "every answer was let go before there were three");
+        wait_for("the memory of answers that are read too slowly", || ask_long(&server).status == 200);
+        stopped.store(true, Ordering::SeqCst);
+    });
 }
 
 #[test]
