@@ -77,6 +77,9 @@ pub enum Form {
     Selected,
 }
 
+/// Every format, the one that is preferred first.
+const ALL: [Accept; 4] = [Accept::Json, Accept::JsonLines, Accept::Csv, Accept::RecordIo];
+
 /// A format for answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accept {
@@ -91,22 +94,36 @@ pub enum Accept {
 }
 
 impl Accept {
-    /// The format an Accept header asks for; JSON without one. Of the types in it that can be written the one of the
-    /// greatest weight counts (`q=`, RFC 9110, 12.4.2), of several the first.
+    /// The format an Accept header asks for; JSON without one. Each format has the weight (`q=`) of what names it most
+    /// closely, so one can be ruled out where all others are taken (RFC 9110, 12.5.1). The heaviest counts, of several the
+    /// one whose range stands first, and of all in a range the first of those here.
     ///
     /// # Errors
     /// [`Kind::Unsupported`] naming the types written.
     pub fn parse(header: Option<&str>) -> Result<Self> {
         let Some(header) = header.filter(|header| !header.trim().is_empty()) else { return Ok(Self::Json) };
-        let mut best: Option<(Self, f32)> = None;
-        for one in header.split(',') {
+        // How closely it is named, at which place, and its weight.
+        let mut named: [Option<(usize, usize, f32)>; ALL.len()] = [None; ALL.len()];
+        for (place, one) in header.split(',').enumerate() {
             let (media, parameters) = split(one);
-            let (Some(accept), weight) = (Self::named(media), weight(parameters)) else { continue };
-            if weight > best.map_or(0.0, |(_, most)| most) {
-                best = Some((accept, weight));
+            for (accept, named) in ALL.iter().zip(&mut named) {
+                if let Some(closely) = accept.named(media)
+                    && named.is_none_or(|(before, ..)| closely > before)
+                {
+                    *named = Some((closely, place, weight(parameters)));
+                }
             }
         }
-        best.map(|(accept, _)| accept).ok_or_else(|| {
+        let mut best: Option<(Self, usize, f32)> = None;
+        for (accept, named) in ALL.iter().zip(named) {
+            if let Some((_, place, weight)) = named
+                && weight > 0.0
+                && best.is_none_or(|(_, first, most)| weight > most || (weight == most && place < first))
+            {
+                best = Some((*accept, place, weight));
+            }
+        }
+        best.map(|(accept, ..)| accept).ok_or_else(|| {
             let text = format!(
                 "answers cannot be written as `{}`; accept application/json, application/jsonlines, text/csv or {RECORDIO}",
                 shown(header)
@@ -115,18 +132,15 @@ impl Accept {
         })
     }
 
-    fn named(media: &str) -> Option<Self> {
-        Some(if is(media, &["application/json", "*/*", "application/*"]) {
-            Self::Json
-        } else if is(media, &["application/jsonlines", "application/x-ndjson", "application/x-jsonlines"]) {
-            Self::JsonLines
-        } else if is(media, &["text/csv", "text/*"]) {
-            Self::Csv
-        } else if is(media, &[RECORDIO]) {
-            Self::RecordIo
-        } else {
-            return None;
-        })
+    /// How closely a media range names this format, if at all: 2 by itself, 1 among others of its kind, 0 among all.
+    fn named(self, media: &str) -> Option<usize> {
+        let (own, kind): (&[&str], &str) = match self {
+            Self::Json => (&["application/json"], "application/*"),
+            Self::JsonLines => (&["application/jsonlines", "application/x-ndjson", "application/x-jsonlines"], "application/*"),
+            Self::Csv => (&["text/csv"], "text/*"),
+            Self::RecordIo => (&[RECORDIO], "application/*"),
+        };
+        [&["*/*"], &[kind], own].iter().rposition(|names: &&[&str]| is(media, names))
     }
 
     /// Whether an Accept header asks for all that a model can tell of its answer, by `verbose=true` after a type.

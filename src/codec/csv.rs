@@ -6,8 +6,8 @@
 //!
 //! Knows nothing of models. Next: `payload.rs`, whose rows it fills.
 
-use super::answer::{Answer, CONTRIBUTIONS, Form, write_number, write_value};
-use super::json::write_values;
+use super::answer::{Answer, CONTRIBUTIONS, Extra, Form, write_number, write_value};
+use super::json::write_extra;
 use super::number::read_f32;
 use super::payload::{Cell, Rows, is, is_missing};
 use crate::error::{Error, Result};
@@ -180,9 +180,7 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
                         out.push(b',');
                     }
                     if extra.list {
-                        let mut list = Vec::new();
-                        write_values(&mut list, &extra.block, row, true);
-                        write_text(&mut out, &String::from_utf8_lossy(&list));
+                        write_list(&mut out, extra, row);
                     } else {
                         write_row(&mut out, &extra.block, row);
                     }
@@ -192,16 +190,21 @@ pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
                 write_row(&mut out, answer.scores, row);
                 // Whoever asks why is not left without an answer; of further outputs JSON tells.
                 for extra in answer.extras.iter().filter(|extra| *extra.name == *CONTRIBUTIONS) {
-                    let mut list = Vec::new();
-                    write_values(&mut list, &extra.block, row, true);
                     out.push(b',');
-                    write_text(&mut out, &String::from_utf8_lossy(&list));
+                    write_list(&mut out, extra, row);
                 }
             }
         }
         out.push(b'\n');
     }
     out
+}
+
+/// One row of a list, or of lists, in one cell.
+fn write_list(out: &mut Vec<u8>, extra: &Extra, row: usize) {
+    let mut list = Vec::new();
+    write_extra(&mut list, extra, row);
+    write_text(out, &String::from_utf8_lossy(&list));
 }
 
 /// One row of a block, a cell a value.

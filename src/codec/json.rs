@@ -4,7 +4,7 @@
 //! `{"data":{"features":{"values":[…],"keys":[…],"shape":[…]}}}`. A flat list of numbers is one row. Next:
 //! `payload.rs`.
 
-use super::answer::{Answer, Form, write_label, write_number, write_value};
+use super::answer::{Answer, Extra, Form, write_label, write_number, write_value};
 use super::payload::{Cell, Rows};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
@@ -246,13 +246,18 @@ pub(super) fn write_row(out: &mut Vec<u8>, answer: &Answer<'_>, row: usize) {
         // Writing text to a vector cannot fail.
         let _ = serde_json::to_writer(&mut *out, &extra.name);
         out.push(b':');
-        if extra.inner > 0 {
-            write_lists(out, &extra.block, row, extra.inner);
-        } else {
-            write_values(out, &extra.block, row, extra.list);
-        }
+        write_extra(out, extra, row);
     }
     out.push(b'}');
+}
+
+/// One row of what is answered beside the score.
+pub(super) fn write_extra(out: &mut Vec<u8>, extra: &Extra, row: usize) {
+    if extra.inner > 0 {
+        write_lists(out, &extra.block, row, extra.inner);
+    } else {
+        write_values(out, &extra.block, row, extra.list);
+    }
 }
 
 /// One row of a block as a list of lists, each `inner` long.
@@ -275,7 +280,7 @@ fn write_lists(out: &mut Vec<u8>, block: &Block, row: usize, inner: usize) {
 }
 
 /// One row of a block: a list, or the one value.
-pub(super) fn write_values(out: &mut Vec<u8>, block: &Block, row: usize, list: bool) {
+fn write_values(out: &mut Vec<u8>, block: &Block, row: usize, list: bool) {
     if list {
         out.push(b'[');
     }

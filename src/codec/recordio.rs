@@ -151,17 +151,17 @@ fn row(mut record: Record, rows: &mut Rows<'_>) -> Result<()> {
 
 /// One record per row.
 pub(super) fn write(answer: &Answer<'_>) -> Vec<u8> {
-    let mut blocks: Vec<(&str, &Block)> = Vec::new();
+    let mut blocks: Vec<(&str, &Block, usize)> = Vec::new();
     if answer.form != Form::Selected {
-        blocks.push((if answer.form == Form::Labels { "predicted_label" } else { "score" }, answer.scores));
-        blocks.extend(answer.labels.map(|labels| ("predicted_label", labels)));
+        blocks.push((if answer.form == Form::Labels { "predicted_label" } else { "score" }, answer.scores, 0));
+        blocks.extend(answer.labels.map(|labels| ("predicted_label", labels, 0)));
     }
-    blocks.extend(answer.extras.iter().map(|extra| (&*extra.name, &extra.block)));
-    let blocks: Vec<(&str, &Block, bool)> = blocks.into_iter().map(|(name, block)| (name, block, is_narrow(block))).collect();
+    blocks.extend(answer.extras.iter().map(|extra| (&*extra.name, &extra.block, extra.inner)));
+    let blocks: Vec<_> = blocks.into_iter().map(|(name, block, inner)| (name, block, inner, is_narrow(block))).collect();
     let mut out = Vec::new();
     for row in 0..answer.scores.rows() {
-        let one = |(name, block, narrow): &(&str, &Block, bool)| {
-            values(block, row, *narrow).map(|values| ((*name).to_owned(), Value { values: Some(values) }))
+        let one = |&(name, block, inner, narrow): &(&str, &Block, usize, bool)| {
+            values(block, row, inner, narrow).map(|values| (name.to_owned(), Value { values: Some(values) }))
         };
         let label = blocks.iter().filter_map(one).collect();
         let payload = Record { features: HashMap::new(), label }.encode_to_vec();
@@ -182,10 +182,15 @@ fn is_narrow(block: &Block) -> bool {
     }
 }
 
-/// One row of a block.
-fn values(block: &Block, row: usize, narrow: bool) -> Option<Values> {
+/// One row of a block, or one of lists that are each `inner` long.
+fn values(block: &Block, row: usize, inner: usize, narrow: bool) -> Option<Values> {
     let columns = block.columns();
-    let (keys, shape) = (Vec::new(), if columns == 1 { Vec::new() } else { vec![columns as u64] });
+    let shape = match columns.checked_div(inner) {
+        Some(lists) => vec![lists as u64, inner as u64],
+        None if columns == 1 => Vec::new(),
+        None => vec![columns as u64],
+    };
+    let keys = Vec::new();
     let one = block.slice_rows(row, 1)?;
     Some(match &one {
         Block::Text(texts) => Values::Bytes(Bytes { value: texts.values().iter().map(|text| text.as_bytes().to_vec()).collect() }),
@@ -260,16 +265,19 @@ mod tests {
     fn answers_are_records_of_labels() {
         let scores = Tensor::new(2, vec![0.25f32, 0.75]).unwrap().into();
         let labels = Tensor::new(1, vec![1i64]).unwrap().into();
-        let answer = Answer { scores: &scores, list: true, labels: Some(&labels), extras: &[], form: Form::Predictions };
+        let contributions = Tensor::new(6, vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap().into();
+        let extras = [super::super::answer::Extra { name: "contributions".into(), block: contributions, list: true, inner: 3 }];
+        let answer = Answer { scores: &scores, list: true, labels: Some(&labels), extras: &extras, form: Form::Predictions };
         let written = Accept::parse(Some("application/x-recordio-protobuf")).unwrap().encode(&answer);
         let (payload, rest) = frame(&written).unwrap();
         assert!(rest.is_empty());
         let record = Record::decode(payload).unwrap();
         let of = |name: &str| match record.label[name].values.clone() {
-            Some(Values::Float32(tensor)) => tensor.values,
+            Some(Values::Float32(tensor)) => (tensor.values, tensor.shape),
             other => panic!("{other:?}"),
         };
-        assert_eq!((of("score"), of("predicted_label")), (vec![0.25, 0.75], vec![1.0]));
+        assert_eq!((of("score"), of("predicted_label")), ((vec![0.25, 0.75], vec![2]), (vec![1.0], vec![])));
+        assert_eq!(of("contributions"), (vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], vec![2, 3]));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::path::Path;
 use rookery::artifact::{Artifact, Limits};
 use rookery::runtime::{self, Model};
 use rookery::tensor::Tensor;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
+use crate::support::Server;
 use crate::xgboost::{fixture_folder, numbers};
 
 /// How far a contribution may be off, relative to the largest of its row: the library sums in `f32`.
@@ -96,4 +97,29 @@ fn an_answer_too_large_and_a_model_without_covers_are_refused() {
     assert!(bare.explain(&one).unwrap_err().message().contains("cover"));
     let many = [Tensor::new(6, vec![0.0f32; 6 * 2_500_000]).unwrap().into()];
     assert!(model(&path).explain(&many).unwrap_err().message().contains("too many"));
+}
+
+#[test]
+fn contributions_of_several_outputs_are_a_list_each_in_every_format() {
+    let server = Server::start();
+    let bytes = std::fs::read(fixture_folder().join("v3_2_0-multi_softprob.json")).unwrap();
+    server.put_model("s/m", &bytes).expect(201);
+    server.put_endpoint("plain", &json!([{ "model": "s/m" }]));
+    server.put_endpoint("selected", &json!([{ "model": "s/m", "output": ["predicted_label", "probabilities"] }]));
+    let row = b"0.1,0.2,0.3,0.4,0.5,0.6";
+    for endpoint in ["plain", "selected"] {
+        let ask = |accept: &str| {
+            let path = format!("/endpoints/{endpoint}/invocations?explain=true");
+            server.send("POST", &path, &server.admin, &[("content-type", "text/csv"), ("accept", accept)], row).expect(200)
+        };
+        let json = ask("application/json").json()["predictions"][0]["contributions"].clone();
+        let lists = json.as_array().unwrap();
+        assert!(lists.len() == 3 && lists.iter().all(|list| list.as_array().unwrap().len() == 7), "{json}");
+        assert_eq!(serde_json::from_str::<Json>(&ask("application/jsonlines").text()).unwrap()["contributions"], json);
+        // CSV has them in the last cell.
+        let csv = ask("text/csv").text();
+        let cells: Vec<String> =
+            csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes()).deserialize().next().unwrap().unwrap();
+        assert_eq!(serde_json::from_str::<Json>(cells.last().unwrap()).unwrap(), json, "{csv}");
+    }
 }

@@ -30,6 +30,14 @@ fn answers_are_written_as_accept_asks() {
         ("text/csv;q=0.1, application/json", "json"),
         ("application/json;q=0, text/csv;q=0.5, application/jsonlines; Q=0.9", "jsonl"),
         ("application/json; q=0.2, text/csv; q=0.2", "json"),
+        // What is named more closely counts, wherever it stands.
+        ("application/json;q=0, */*", "jsonl"),
+        ("*/*, application/json;q=0, application/jsonlines;q=0", "csv"),
+        ("application/*;q=0, */*;q=0.1", "csv"),
+        ("*/*;q=0.5, text/csv;q=0.1", "json"),
+        ("*/*;q=0.1, text/*", "csv"),
+        ("text/csv, */*", "csv"),
+        ("*/*, text/csv", "json"),
     ];
     let plain = ask_as(&server, "house", "text/csv", HOUSE).expect(200);
     let score = plain.json()["predictions"][0]["score"].as_f64().unwrap() as f32;
