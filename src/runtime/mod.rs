@@ -311,7 +311,7 @@ fn is_foreign(bytes: &[u8], format: &Format) -> bool {
 }
 
 /// Whether a kept prepared form of `format` is what the artifact gives; one of another layout passes where the artifact
-/// can still be prepared.
+/// can still be prepared, or, of a graph that was handed over, be read.
 ///
 /// # Errors
 /// When the artifact can be prepared no more, or the form is damaged.
@@ -319,8 +319,12 @@ pub fn agrees(format: &str, artifact: Artifact, kept: &[u8]) -> Result<bool> {
     let is_current = prepared::is_current(kept);
     if format == onnx::HANDED_OVER.name {
         // Only the other runtime can make it again, and that may not be here; the form is a head and the file itself.
-        let file = if is_current { onnx::handed_over(kept)? } else { return Ok(true) };
-        return Ok(artifact.members().iter().any(|member| *member.bytes == *file));
+        let mut files = artifact.members().iter().map(|member| &member.bytes);
+        if is_current {
+            let kept = onnx::handed_over(kept)?;
+            return Ok(files.any(|file| **file == *kept));
+        }
+        return if files.any(onnx::is_graph) { Ok(true) } else { Err(unknown(&artifact)) };
     }
     let made = prepare(artifact)?;
     Ok(!is_current || made.bytes == kept)

@@ -5,6 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use rookery::artifact::{Artifact, Limits};
+use rookery::runtime;
+
 use crate::onnx::dense;
 use crate::support::rookery;
 
@@ -48,6 +51,16 @@ fn what_is_no_library_is_an_error_at_start() {
     if let Some(other) = other.filter(|_| cfg!(feature = "onnxruntime")) {
         let (code, said) = check(&path("graph.onnx"), other.as_ref());
         assert!(code == 1 && said.contains("another library"), "{code} {said}");
+    }
+}
+
+#[test]
+fn a_form_of_another_layout_passes_where_its_file_is_still_a_graph() {
+    let agrees = |file: &[u8]| runtime::agrees("onnxruntime", Artifact::read(file, Limits::default()).unwrap(), b"RKPF of long ago");
+    let graph = dense().file();
+    assert!(agrees(&graph).unwrap());
+    for damaged in [&graph[..graph.len() / 2], b"{}"] {
+        assert!(agrees(damaged).unwrap_err().message().contains("not a known model format"));
     }
 }
 

@@ -254,6 +254,11 @@ pub(super) fn handed_over(mut form: &[u8]) -> Result<Vec<u8>> {
     reader.array()
 }
 
+/// Whether a file can be read as a graph, whoever runs it.
+pub(super) fn is_graph(file: &Bytes) -> bool {
+    (FORMAT.recognises)(file) && proto::read(file.clone()).is_ok_and(|file| graph_of(&file).is_ok())
+}
+
 /// What a file says of itself that is shown to users.
 struct Told {
     library: Option<String>,

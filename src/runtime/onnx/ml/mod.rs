@@ -8,6 +8,7 @@ mod scale;
 mod svm;
 mod tree;
 mod tree_newest;
+mod tree_raw;
 mod tree_wide;
 
 pub(super) use self::tree::{is_idle, is_of_trees};

@@ -4,7 +4,7 @@
 
 use super::super::node::Node;
 use super::super::value::Data;
-use super::tree::{FEATURE_MAX, Mode, Raw, RawNode};
+use super::tree_raw::{FEATURE_MAX, Mode, Raw, RawNode};
 use crate::error::{Error, Result};
 
 /// The number of the mode that asks about a set.

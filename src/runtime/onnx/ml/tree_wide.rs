@@ -4,7 +4,8 @@
 //! so a walk ends. Next: `tree.rs`, which decides who comes here.
 
 use super::super::value::fault;
-use super::tree::{Aggregate, Mode, Raw};
+use super::tree::Aggregate;
+use super::tree_raw::{Mode, Raw};
 use crate::error::{Error, Result};
 
 /// The deepest tree.
