@@ -3,7 +3,7 @@
 //! A backup is one statement on one consistent view (`VACUUM INTO`), so writers go on meanwhile and the copy is as
 //! small as it can be. The key file is not part of it. Next: `cli/admin.rs`, which offers the three.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 /// How often a copy under way is measured.
 const MEASURE: Duration = Duration::from_millis(100);
+/// How often a file that dead copies left may come back while it is taken.
+const TRIES: usize = 3;
 
 /// What [`verify`] found in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,22 +62,14 @@ impl Store {
     /// # Errors
     /// [`Kind::Conflict`] when `target` exists; when it cannot be written.
     pub fn backup(&self, _permit: &Permit, target: &Path, progress: Progress<'_>) -> Result<()> {
+        let partial = Partial::beside(target)?;
         if target.exists() {
             return Err(Error::conflict(format!("`{}` exists; give another path", target.display())));
         }
-        let partial = partial(target)?;
         let source = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
         source.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-        let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the backup is not UTF-8"))?;
-        let copied = copy(&source, &self.path, name, progress).and_then(|()| {
-            File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))?;
-            fs::rename(&partial, target).map_err(|error| io_error("write", target, error))?;
-            sync_folder(target)
-        });
-        if copied.is_err() {
-            let _ = fs::remove_file(&partial);
-        }
-        copied
+        copy(&source, &self.path, partial.name()?, progress)?;
+        partial.put(target)
     }
 }
 
@@ -93,14 +87,11 @@ pub fn restore(source: &Path, target: &Path, force: bool, progress: Progress<'_>
     let place = Place::take(source, target, force)?;
     // By the engine, so that what is still in the log beside the source comes along.
     let put = look(source, |connection| {
-        let partial = partial(target)?;
-        let name = partial.to_str().ok_or_else(|| Error::invalid("the path of the database is not UTF-8"))?;
-        copy(connection, source, name, progress)?;
-        File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| io_error("write", &partial, error))
+        let partial = Partial::beside(target)?;
+        copy(connection, source, partial.name()?, progress).map(|()| partial)
     })
-    .and_then(|()| place.put(target));
+    .and_then(|partial| place.put(partial, target));
     if put.is_err() {
-        let _ = fs::remove_file(beside(target, ".partial"));
         place.give_up(target);
     }
     put.map(|()| verified)
@@ -136,7 +127,7 @@ impl Place {
     }
 
     /// Gives the name to the finished copy.
-    fn put(&self, target: &Path) -> Result<()> {
+    fn put(&self, copy: Partial, target: &Path) -> Result<()> {
         if self.held.is_none() && hold(target)?.is_some() {
             return Err(Error::conflict(format!("`{}` was changed meanwhile; try again", target.display())));
         }
@@ -144,8 +135,7 @@ impl Place {
         for suffix in ["-wal", "-shm", "-journal"] {
             let _ = fs::remove_file(beside(target, suffix));
         }
-        fs::rename(beside(target, ".partial"), target).map_err(|error| io_error("write", target, error))?;
-        sync_folder(target)
+        copy.put(target)
     }
 
     fn give_up(&self, target: &Path) {
@@ -211,12 +201,68 @@ fn copy(source: &Connection, path: &Path, name: &str, progress: Progress<'_>) ->
     })
 }
 
-/// The empty file that becomes `target`. Password hashes will be inside, so only the owner may read it from the start.
-fn partial(target: &Path) -> Result<PathBuf> {
-    let partial = beside(target, ".partial");
-    let _ = fs::remove_file(&partial);
-    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
-    made.map(|_| partial).map_err(|error| io_error("write", target, error))
+/// The file that becomes the copy, empty at first and gone again if it does not. Password hashes will be inside, so only
+/// the owner may read it from the start; and it is locked, so that of two copies to one place the second is refused.
+struct Partial {
+    path: PathBuf,
+    held: File,
+    /// Whether it has another name now.
+    put: bool,
+}
+
+impl Partial {
+    fn beside(target: &Path) -> Result<Self> {
+        let path = beside(target, ".partial");
+        let failed = |error| io_error("write", &path, error);
+        let others = || Error::conflict(format!("another backup or restore writes `{}`; wait for it to end", target.display()));
+        let lock = |file: &File| match file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(others()),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        };
+        let identity = |file: fs::Metadata| (file.dev(), file.ino());
+        for _ in 0..TRIES {
+            match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(held) => {
+                    lock(&held)?;
+                    // Whoever took it for a dead one before it was locked has removed it.
+                    let own = held.metadata().map(identity).map_err(failed)?;
+                    if fs::symlink_metadata(&path).map(identity).is_ok_and(|named| named == own) {
+                        return Ok(Self { path, held, put: false });
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    // What an interrupted copy left has no lock.
+                    if let Ok(dead) = fs::OpenOptions::new().write(true).open(&path) {
+                        lock(&dead)?;
+                        fs::remove_file(&path).map_err(failed)?;
+                    }
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(others())
+    }
+
+    fn name(&self) -> Result<&str> {
+        self.path.to_str().ok_or_else(|| Error::invalid(format!("the path `{}` is not UTF-8; give another", self.path.display())))
+    }
+
+    /// Gives it the name, when all of it is on disk.
+    fn put(mut self, target: &Path) -> Result<()> {
+        self.held.sync_all().and_then(|()| fs::rename(&self.path, target)).map_err(|error| io_error("write", target, error))?;
+        self.put = true;
+        sync_folder(target)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Once it was put, somebody else's may be there.
+        if !self.put {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// A rename is on disk once its folder is.

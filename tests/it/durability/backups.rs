@@ -77,6 +77,27 @@ fn a_backup_made_under_writes_verifies_restores_and_answers_the_same() {
 }
 
 #[test]
+fn of_two_copies_to_one_place_the_second_is_refused_and_a_dead_one_is_replaced() {
+    let server = Server::start();
+    server.put_model("r/m", &Sample::new(1, 5, 3).bytes).expect(201);
+    let (backup, other) = (server.db.with_file_name("backup.db"), server.db.with_file_name("other.db"));
+    let partial = beside(&backup, ".partial");
+    std::fs::write(&partial, "half of a copy").unwrap();
+    let held = std::fs::File::open(&partial).unwrap();
+    held.lock().unwrap();
+    let error = refused(&["backup", text(&backup), "--db", text(&server.db)]);
+    assert!(error.contains("another backup or restore writes") && error.contains("wait for it"), "{error}");
+    assert_eq!(rookery(&["backup", text(&other), "--db", text(&server.db)], "").0, 0);
+    assert!(refused(&["restore", text(&other), "--db", text(&backup)]).contains("another backup or restore writes"));
+    assert_eq!(std::fs::read_to_string(&partial).unwrap(), "half of a copy");
+    assert!(!backup.exists());
+    drop(held);
+    assert_eq!(rookery(&["backup", text(&backup), "--db", text(&server.db)], "").0, 0);
+    assert!(!partial.exists());
+    assert_eq!(verified(&backup)["models"], 1);
+}
+
+#[test]
 fn a_restore_replaces_nothing_unasked_and_nothing_that_is_served() {
     let [first, second] = [1, 2].map(|seed| Sample::new(seed, 5, 3));
     let mut server = Server::start();
