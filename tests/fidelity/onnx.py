@@ -15,15 +15,12 @@ import sys
 # This file is called like the package it needs: its folder must not come first.
 sys.path = [entry for entry in sys.path[1:] if entry]
 
-import http.client
 import json
 import locale
 import os
-import subprocess
 import tempfile
 import warnings
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import onnxruntime
@@ -39,6 +36,7 @@ except locale.Error:
 sys.path.append(str(Path(__file__).parent))
 import onnx_models  # noqa: E402
 import onnx_networks  # noqa: E402
+from served import Served  # noqa: E402
 
 ROOKERY = sys.argv[1]
 ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -80,32 +78,6 @@ README = " ".join((Path(__file__).resolve().parents[2] / "README.md").read_text(
 ESTIMATORS_MIN, NETWORKS_MIN = 300, 10
 weaker = {"near zero": set(), "of the column's largest": set()}
 current = ""
-
-
-class Server:
-    def __init__(self, folder):
-        self.db = str(Path(folder) / "fidelity.db")
-        self.run("user", "create", "root-admin", "--admin", "--password-stdin", "--db", self.db, text="correct horse battery")
-        self.admin = json.loads(self.run("key", "create", "root-admin", "--api", "--json", "--db", self.db))["ApiKey"]
-        self.child = subprocess.Popen([ROOKERY, "serve", "--db", self.db, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = self.child.stdout.readline().split()[-1]
-        self.connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=120)
-
-    def run(self, *arguments, text=""):
-        env = {"PATH": "/usr/bin:/bin", "ROOKERY_URL": getattr(self, "url", ""), "ROOKERY_TOKEN": getattr(self, "admin", "")}
-        done = subprocess.run([ROOKERY, *arguments], input=text, capture_output=True, text=True, env=env)
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr.strip())
-        return done.stdout
-
-    def invoke(self, target, body, content_type):
-        headers = {"Authorization": f"Bearer {self.admin}", "Content-Type": content_type, "X-Amzn-SageMaker-Target-Model": target}
-        self.connection.request("POST", "/endpoints/graphs/invocations", body=body, headers=headers)
-        reply = self.connection.getresponse()
-        body = reply.read()
-        if reply.status != 200:
-            raise RuntimeError(f"{reply.status} {body[:300].decode(errors='replace')}")
-        return json.loads(body)["predictions"]
 
 
 def columns(feeds):
@@ -213,76 +185,67 @@ def differs(predictions, labels, scores, extras):
 
 equal, failed, refused = {"estimators": 0, "networks": 0}, 0, []
 networks = {name for name, _ in onnx_networks.cases()}
-with tempfile.TemporaryDirectory() as folder:
-    server = Server(folder)
-    try:
-        server.run("endpoint", "create", "graphs", "--prefix", "graphs/")
-        for name, make in onnx_models.cases():
-            if ONLY not in name:
-                continue
-            current = name
-            try:
-                model, feeds, *library = make()
-            except Exception as error:  # noqa: BLE001 - a converter's fault, named at the end
-                refused.append(f"{name}: {type(error).__name__}: {str(error)[:120]!r}")
-                if not known(NOT_BUILT, name, str(error)):
-                    failed += 1
-                    print(f"NOT BUILT {name}: {error}", flush=True)
-                continue
-            if name in NOT_BUILT:
+with tempfile.TemporaryDirectory() as folder, Served(ROOKERY) as server:
+    for name, make in onnx_models.cases():
+        if ONLY not in name:
+            continue
+        current = name
+        try:
+            model, feeds, *library = make()
+        except Exception as error:  # noqa: BLE001 - a converter's fault, named at the end
+            refused.append(f"{name}: {type(error).__name__}: {str(error)[:120]!r}")
+            if not known(NOT_BUILT, name, str(error)):
                 failed += 1
-                print(f"BUILT {name}: take it out of NOT_BUILT and the README", flush=True)
-            try:
-                path = Path(folder) / f"{name}.onnx"
-                path.write_bytes(model)
-                if name in NOT_SERVED:
-                    try:
-                        server.run("model", "put", f"graphs/{name}", str(path))
-                        raise ValueError("is served now; take it out of NOT_SERVED and the README")
-                    except RuntimeError as error:
-                        if not known(NOT_SERVED, name, str(error)):
-                            raise
-                        print(f"not served {name}: {error}", flush=True)
-                    continue
-                options = onnxruntime.SessionOptions()
-                options.log_severity_level = 4
-                # Where onnxruntime lacks an operator, what the library itself answers is wanted.
-                answer = (lambda feeds: sorted_out(library[0](feeds), len(next(iter(feeds.values()))))) if library else None
+                print(f"NOT BUILT {name}: {error}", flush=True)
+            continue
+        if name in NOT_BUILT:
+            failed += 1
+            print(f"BUILT {name}: take it out of NOT_BUILT and the README", flush=True)
+        try:
+            path = Path(folder) / f"{name}.onnx"
+            path.write_bytes(model)
+            if name in NOT_SERVED:
                 try:
-                    session = None if answer else onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-                    answer = answer or (lambda feeds, session=session: expected(session, feeds))
-                    wanted = answer(feeds)
-                except Exception as error:  # noqa: BLE001
-                    refused.append(f"{name}: onnxruntime: {str(error)[:160]!r}")
-                    if not known(NOT_RUN, name, str(error)):
-                        failed += 1
-                        print(f"NOT RUN {name}: onnxruntime: {error}", flush=True)
-                    continue
-                if name in NOT_RUN:
-                    raise ValueError("onnxruntime runs it now; take it out of NOT_RUN and the README")
-                server.run("model", "put", f"graphs/{name}", str(path))
-                few = {key: value[:1] for key, value in feeds.items()} if name not in CANCELLING else feeds
-                problem = differs(server.invoke(name, as_csv(feeds), "text/csv"), *wanted)
-                if texts(feeds):
-                    problem = problem or differs(server.invoke(name, as_csv(feeds, quoted=False), "text/csv"), *wanted)
-                problem = problem or differs(server.invoke(name, as_json(feeds), "application/json"), *wanted)
-                problem = problem or differs(server.invoke(name, as_json(few), "application/json"), *answer(few))
-                alone = {key: value[:1] for key, value in feeds.items()}
-                if not problem and not name.startswith(ROW_TO_ROW) and server.invoke(name, as_json(alone), "application/json") != server.invoke(name, as_json(feeds), "application/json")[:1]:
-                    problem = "a row alone is answered otherwise than among others"
+                    server.put(name, path)
+                    raise ValueError("is served now; take it out of NOT_SERVED and the README")
+                except RuntimeError as error:
+                    if not known(NOT_SERVED, name, str(error)):
+                        raise
+                    print(f"not served {name}: {error}", flush=True)
+                continue
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 4
+            # Where onnxruntime lacks an operator, what the library itself answers is wanted.
+            answer = (lambda feeds: sorted_out(library[0](feeds), len(next(iter(feeds.values()))))) if library else None
+            try:
+                session = None if answer else onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                answer = answer or (lambda feeds, session=session: expected(session, feeds))
+                wanted = answer(feeds)
             except Exception as error:  # noqa: BLE001
-                problem = str(error)
-                if server.child.poll() is not None:
-                    print(f"the server ended at {name}")
-                    raise
-            if problem:
-                failed += 1
-                print(f"DIFFERS {name}: {problem}", flush=True)
-            else:
-                equal["networks" if name in networks else "estimators"] += 1
-    finally:
-        server.child.terminate()
-        server.child.wait()
+                refused.append(f"{name}: onnxruntime: {str(error)[:160]!r}")
+                if not known(NOT_RUN, name, str(error)):
+                    failed += 1
+                    print(f"NOT RUN {name}: onnxruntime: {error}", flush=True)
+                continue
+            if name in NOT_RUN:
+                raise ValueError("onnxruntime runs it now; take it out of NOT_RUN and the README")
+            server.put(name, path)
+            few = {key: value[:1] for key, value in feeds.items()} if name not in CANCELLING else feeds
+            problem = differs(server.ask(name, as_csv(feeds), "text/csv")["predictions"], *wanted)
+            if texts(feeds):
+                problem = problem or differs(server.ask(name, as_csv(feeds, quoted=False), "text/csv")["predictions"], *wanted)
+            problem = problem or differs(server.ask(name, as_json(feeds))["predictions"], *wanted)
+            problem = problem or differs(server.ask(name, as_json(few))["predictions"], *answer(few))
+            alone = {key: value[:1] for key, value in feeds.items()}
+            if not problem and not name.startswith(ROW_TO_ROW) and server.ask(name, as_json(alone))["predictions"] != server.ask(name, as_json(feeds))["predictions"][:1]:
+                problem = "a row alone is answered otherwise than among others"
+        except Exception as error:  # noqa: BLE001
+            problem = str(error)
+        if problem:
+            failed += 1
+            print(f"DIFFERS {name}: {problem}", flush=True)
+        else:
+            equal["networks" if name in networks else "estimators"] += 1
 for line in refused:
     print(f"not built or run {line}")
 if not ONLY and (equal["estimators"] < ESTIMATORS_MIN or equal["networks"] < NETWORKS_MIN):

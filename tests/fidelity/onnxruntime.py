@@ -11,12 +11,9 @@ import sys
 # This file is called like the package it needs: its folder must not come first.
 sys.path = [entry for entry in sys.path[1:] if entry]
 
-import http.client
 import json
-import subprocess
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import onnxruntime
@@ -24,6 +21,7 @@ from onnx import TensorProto, helper
 
 sys.path.append(str(Path(__file__).parent))
 from onnx_networks import Net, rows, weight  # noqa: E402
+from served import Served  # noqa: E402
 
 ROOKERY = sys.argv[1]
 ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -161,36 +159,6 @@ CASES = {
 }
 
 
-class Server:
-    def __init__(self, folder):
-        self.db = str(Path(folder) / "fidelity.db")
-        self.run("user", "create", "root-admin", "--admin", "--password-stdin", "--db", self.db, text="correct horse battery")
-        self.admin = json.loads(self.run("key", "create", "root-admin", "--api", "--json", "--db", self.db))["ApiKey"]
-        serve = [ROOKERY, "serve", "--db", self.db, "--listen", "127.0.0.1:0", "--onnxruntime", str(LIBRARY)]
-        self.child = subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        line = self.child.stdout.readline().split()
-        if not line:
-            sys.exit("the server did not start: is it built with --features onnxruntime?")
-        self.url = line[-1]
-        self.connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=120)
-
-    def run(self, *arguments, text=""):
-        env = {"PATH": "/usr/bin:/bin", "ROOKERY_URL": getattr(self, "url", ""), "ROOKERY_TOKEN": getattr(self, "admin", "")}
-        done = subprocess.run([ROOKERY, *arguments], input=text, capture_output=True, text=True, env=env)
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr.strip())
-        return done.stdout
-
-    def invoke(self, target, body, content_type):
-        headers = {"Authorization": f"Bearer {self.admin}", "Content-Type": content_type, "X-Amzn-SageMaker-Target-Model": target}
-        self.connection.request("POST", "/endpoints/graphs/invocations", body=body, headers=headers)
-        reply = self.connection.getresponse()
-        body = reply.read()
-        if reply.status != 200:
-            raise RuntimeError(f"{reply.status} {body[:300].decode(errors='replace')}")
-        return json.loads(body)["predictions"]
-
-
 def cell(value):
     value = value.item() if hasattr(value, "item") else value
     return '"' + value + '"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
@@ -228,40 +196,31 @@ def differs(predictions, wanted):
 
 
 equal = failed = 0
-with tempfile.TemporaryDirectory() as folder:
-    server = Server(folder)
-    try:
-        server.run("endpoint", "create", "graphs", "--prefix", "graphs/")
-        for name, make in CASES.items():
-            if ONLY not in name:
-                continue
-            problem = None
-            try:
-                file, feeds = make()
-                session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-                path = Path(folder) / f"{name}.onnx"
-                path.write_bytes(file)
-                server.run("model", "put", f"graphs/{name}", str(path))
-                shown = json.loads(server.run("model", "show", f"graphs/{name}"))
-                if shown["format"] != "onnxruntime":
-                    problem = f"it is run by {shown['format']}; take a graph that Rookery does not run"
-                for few in (False, True):
-                    part = {key: value[:1] for key, value in feeds.items()} if few else feeds
-                    wanted = expected(session, part, name == "one-row")
-                    for body, kind in bodies(part):
-                        problem = problem or differs(server.invoke(name, body, kind), wanted)
-            except Exception as error:  # noqa: BLE001
-                problem = str(error)
-                if server.child.poll() is not None:
-                    print(f"the server ended at {name}")
-                    raise
-            if problem:
-                failed += 1
-                print(f"DIFFERS {name}: {problem}", flush=True)
-            else:
-                equal += 1
-    finally:
-        server.child.terminate()
-        server.child.wait()
+with tempfile.TemporaryDirectory() as folder, Served(ROOKERY, "--onnxruntime", str(LIBRARY)) as server:
+    for name, make in CASES.items():
+        if ONLY not in name:
+            continue
+        problem = None
+        try:
+            file, feeds = make()
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            path = Path(folder) / f"{name}.onnx"
+            path.write_bytes(file)
+            server.put(name, path)
+            shown = json.loads(server.run("model", "show", f"fidelity/{name}"))
+            if shown["format"] != "onnxruntime":
+                problem = f"it is run by {shown['format']}; take a graph that Rookery does not run"
+            for few in (False, True):
+                part = {key: value[:1] for key, value in feeds.items()} if few else feeds
+                wanted = expected(session, part, name == "one-row")
+                for body, kind in bodies(part):
+                    problem = problem or differs(server.ask(name, body, kind)["predictions"], wanted)
+        except Exception as error:  # noqa: BLE001
+            problem = str(error)
+        if problem:
+            failed += 1
+            print(f"DIFFERS {name}: {problem}", flush=True)
+        else:
+            equal += 1
 print(f"fidelity onnxruntime: {equal} models equal")
 sys.exit(1 if failed else 0)

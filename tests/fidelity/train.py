@@ -11,15 +11,13 @@ import gzip
 import io
 import json
 import struct
-import subprocess
 import sys
 import tarfile
-import tempfile
-import urllib.request
 import zipfile
 from pathlib import Path
 
 import numpy as np
+from served import Served
 from sklearn.linear_model import ElasticNet, HuberRegressor, LinearRegression, LogisticRegression, QuantileRegressor
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
@@ -31,23 +29,7 @@ failures = []
 models = 0
 
 
-class Server:
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.db = str(self.folder / "train.db")
-        self.run("user", "create", "root-admin", "--admin", "--password-stdin", "--db", self.db, text="correct horse battery")
-        self.admin = json.loads(self.run("key", "create", "root-admin", "--api", "--json", "--db", self.db))["ApiKey"]
-        self.child = subprocess.Popen([ROOKERY, "serve", "--db", self.db, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = self.child.stdout.readline().split()[-1]
-        self.run("endpoint", "create", "trained", "--prefix", "trained/")
-
-    def run(self, *arguments, text=""):
-        env = {"PATH": "/usr/bin:/bin", "ROOKERY_URL": getattr(self, "url", ""), "ROOKERY_TOKEN": getattr(self, "admin", "")}
-        done = subprocess.run([ROOKERY, *arguments], input=text, capture_output=True, text=True, env=env)
-        if done.returncode != 0:
-            sys.exit(f"FAILED rookery {arguments}: {done.stderr}")
-        return done.stdout
-
+class Trained(Served):
     def train(self, name, kind, table, *arguments, header=None):
         """Trains and uploads; returns the artifact's members and the summary."""
         data, out = str(self.folder / f"{name}.csv"), str(self.folder / f"{name}.tar.gz")
@@ -57,16 +39,12 @@ class Server:
         again = str(self.folder / "again.tar.gz")
         self.run("train", kind, data, "-o", again, *arguments)
         expect(name, "the same bytes twice", Path(out).read_bytes() == Path(again).read_bytes())
-        self.run("model", "put", f"trained/{name}", out)
+        self.put(name, out)
         with tarfile.open(fileobj=io.BytesIO(gzip.decompress(Path(out).read_bytes()))) as archive:
             return {member.name: archive.extractfile(member).read() for member in archive}, summary
 
-    def ask(self, name, rows, accept="application/json"):
-        body = json.dumps({"instances": [[float(v) for v in row] for row in rows]}).encode()
-        headers = {"Content-Type": "application/json", "Accept": accept, "Authorization": f"Bearer {self.admin}", "X-Amzn-SageMaker-Target-Model": name}
-        request = urllib.request.Request(f"{self.url}/endpoints/trained/invocations", body, headers)
-        with urllib.request.urlopen(request) as reply:
-            return json.load(reply)
+    def answers(self, name, rows, accept="application/json"):
+        return self.ask(name, [[float(v) for v in row] for row in rows], accept=accept)
 
 
 def expect(name, what, condition, detail=""):
@@ -107,7 +85,7 @@ def neighbours(server):
             model = sk(n_neighbors=k, algorithm="brute", metric=measure).fit(points.astype(np.float64), labels)
             wide = rows.astype(np.float64)
             distances, indices = model.kneighbors(wide)
-            answers = server.ask(name, rows, "application/json; verbose=true")["predictions"]
+            answers = server.answers(name, rows, "application/json; verbose=true")["predictions"]
             found = np.array([one["predicted_label"] for one in answers])
             expected = model.predict(wide)
             if kind == "classifier":
@@ -116,7 +94,7 @@ def neighbours(server):
                 expect(name, "means", np.allclose(found, expected, rtol=1e-6, atol=1e-7))
             expect(name, "distances", np.allclose([one["distances"] for one in answers], distances, rtol=1e-5, atol=1e-5 if metric != "L2" else 1e-6))
             expect(name, "the neighbours' labels", np.array_equal(np.array([one["labels"] for one in answers], F32), labels[indices].astype(F32)))
-            plain = server.ask(name, rows)["predictions"]
+            plain = server.answers(name, rows)["predictions"]
             expect(name, "only labels when not asked for more", all(list(one) == ["predicted_label"] for one in plain))
             done(name)
 
@@ -127,7 +105,7 @@ def neighbours(server):
     server.train("knn-ties", "knn", np.column_stack([labels, points]), "--k", "6")
     far = ((rows[:, None, :] - points[None]) ** 2).sum(axis=2)
     nearest = np.argsort(far, axis=1, kind="stable")[:, :6]
-    answers = server.ask("knn-ties", rows, "application/json;verbose=true")["predictions"]
+    answers = server.answers("knn-ties", rows, "application/json;verbose=true")["predictions"]
     expect("knn-ties", "lower index first", np.array_equal([one["labels"] for one in answers], labels[nearest]))
     votes = [np.bincount(row, minlength=5).argmax() for row in labels[nearest]]
     expect("knn-ties", "smallest label of equal votes", np.array_equal([one["predicted_label"] for one in answers], votes))
@@ -188,7 +166,7 @@ def linear(server):
         members, summary = server.train(name, "linear-learner", np.column_stack([target, rows]), *arguments)
         weight, bias, parameters = linear_arrays(members)
         expect(name, "converged", summary["converged"], f"after {summary['passes']} passes")
-        answers = server.ask(name, rows[:200])["predictions"]
+        answers = server.answers(name, rows[:200])["predictions"]
         linear = raw(rows[:200], weight, bias)
         scores = np.array([np.atleast_1d(one["score"]) for one in answers], F32)
         if parameters["predictor_type"] == "regressor":
@@ -322,7 +300,7 @@ def forests(server):
         expect(name, "the names", json.loads(metadata["feature_names"]) == header)
         expect(name, "the trees", len(arrays["root"]) == trees and arrays["leaf_mass"].sum() == trees * min(samples, rows))
         asked = np.concatenate([table[:10], dice.normal(size=(15, features)), dice.normal(size=(5, features)) * 20]).astype(F32)
-        answer = server.ask(name, asked)
+        answer = server.answers(name, asked)
         expect(name, "the answer's words", list(answer) == ["scores"])
         scores = np.array([one["score"] for one in answer["scores"]])
         wanted = np.array([forest_score(arrays, row) for row in asked])
@@ -332,20 +310,15 @@ def forests(server):
     table = dice.normal(size=(2000, 4)).astype(F32)
     planted = np.array([[9, 0, 0, 0], [0, -9, 3, 0], [6, 6, 6, 6], [0, 0, 0, 12]], F32)
     server.train("rcf-outliers", "random-cut-forest", np.concatenate([table, planted]))
-    scores = np.array([one["score"] for one in server.ask("rcf-outliers", np.concatenate([table, planted]))["scores"]])
+    scores = np.array([one["score"] for one in server.answers("rcf-outliers", np.concatenate([table, planted]))["scores"]])
     expect("rcf-outliers", "planted outliers score highest", scores[-4:].min() > scores[:-4].max(), f"{scores[-4:]} {scores[:-4].max()}")
     done("rcf-outliers", f"outliers {scores[-4:].min():.2f}, others at most {scores[:-4].max():.2f}")
 
 
-with tempfile.TemporaryDirectory() as folder:
-    server = Server(folder)
-    try:
-        neighbours(server)
-        linear(server)
-        forests(server)
-    finally:
-        server.child.terminate()
-        server.child.wait()
+with Trained(ROOKERY) as server:
+    neighbours(server)
+    linear(server)
+    forests(server)
 if failures:
     sys.exit(f"{len(failures)} differences")
 if models < MODELS_MIN:

@@ -5,12 +5,9 @@ pickle, uploads them, sends rows as JSON and compares: objectives that answer ma
 Contributions are compared with `pred_contribs` where the library has them. Ends with `fidelity xgboost: N models equal`;
 the first difference ends it with its name, as do fewer models than there must be.
 """
-import json
 import pickle
-import subprocess
 import sys
 import tempfile
-import urllib.request
 import warnings
 from pathlib import Path
 
@@ -19,6 +16,9 @@ sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(
 
 import numpy as np
 import xgboost
+
+sys.path.append(str(Path(__file__).parent))
+from served import Served  # noqa: E402
 
 warnings.filterwarnings("ignore")
 xgboost.set_config(verbosity=0)
@@ -31,29 +31,9 @@ MODELS_MIN, EXPLAINED_MIN = 60, 40
 EXACT = ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:squaredlogerror", "reg:quantileerror", "rank:", "binary:logitraw", "binary:hinge", "multi:softmax")
 
 
-class Server:
-    def __init__(self, folder):
-        self.db = str(Path(folder) / "fidelity.db")
-        self.run("user", "create", "root-admin", "--admin", "--password-stdin", "--db", self.db, text="correct horse battery")
-        self.key = json.loads(self.run("key", "create", "root-admin", "--api", "--json", "--db", self.db))["ApiKey"]
-        self.child = subprocess.Popen([ROOKERY, "serve", "--db", self.db, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = self.child.stdout.readline().split()[-1]
-        self.run("endpoint", "create", "fidelity", "--prefix", "fidelity/")
-
-    def run(self, *arguments, text=""):
-        env = {"PATH": "/usr/bin:/bin", "ROOKERY_URL": getattr(self, "url", ""), "ROOKERY_TOKEN": getattr(self, "key", "")}
-        done = subprocess.run([ROOKERY, *arguments], input=text, capture_output=True, text=True, env=env)
-        if done.returncode != 0:
-            sys.exit(f"FAILED rookery {arguments}: {done.stderr}")
-        return done.stdout
-
-    def ask(self, model, rows, explain=False):
-        instances = [{"features": [None if np.isnan(value) else float(value) for value in row]} for row in rows]
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", "X-Amzn-SageMaker-Target-Model": model}
-        path = f"{self.url}/endpoints/fidelity/invocations{'?explain=true' if explain else ''}"
-        request = urllib.request.Request(path, json.dumps({"instances": instances}).encode(), headers)
-        with urllib.request.urlopen(request) as reply:
-            return [one["contributions" if explain else "score"] for one in json.loads(reply.read())["predictions"]]
+def ask(server, model, rows, explain=False):
+    instances = [{"features": [None if np.isnan(value) else float(value) for value in row]} for row in rows]
+    return [one["contributions" if explain else "score"] for one in server.ask(model, instances, explain=explain)["predictions"]]
 
 
 def data(seed, rows=240, missing=0.08):
@@ -175,51 +155,46 @@ def contributions(booster, rows, kinds, end):
 
 def main():
     equal, compared, explained, without = 0, 0, 0, {}
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(folder)
-        try:
-            for number, (objective, settings) in enumerate(cases()):
-                booster, rows, kinds = train(objective, **settings)
-                end = booster.best_iteration + 1 if settings.get("stop") else 0
-                if settings.get("booster") != "gblinear" and booster.num_boosted_rounds() == 0:
-                    sys.exit(f"FAILED {number}-{objective} {settings}: no tree was grown, so nothing is compared")
-                if settings.get("booster") == "gblinear":
-                    expected = booster.predict(xgboost.DMatrix(rows))
-                elif settings.get("booster") == "dart":
-                    # Its inplace_predict adds up in another order than its predict, so the last bits differ.
-                    expected = booster.predict(xgboost.DMatrix(rows), iteration_range=(0, end))
-                elif kinds:
-                    expected = booster.predict(xgboost.DMatrix(rows, feature_types=kinds, enable_categorical=True), iteration_range=(0, end))
-                else:
-                    expected = booster.inplace_predict(rows, iteration_range=(0, end), validate_features=False)
-                expected = np.asarray(expected, np.float32)
-                for form, path in forms(booster, folder):
-                    name = f"{number}-{objective.replace(':', '-')}.{form}"
-                    server.run("model", "put", f"fidelity/{name}", str(path))
-                    found = np.asarray(server.ask(name, rows), np.float32).reshape(expected.shape)
-                    exact = objective.startswith(EXACT)
-                    same = np.array_equal(found.view(np.uint32), expected.view(np.uint32)) if exact else np.allclose(found, expected, rtol=1e-6, atol=0)
-                    if not same:
-                        at = np.argmax(np.abs(found - expected))
-                        sys.exit(f"FAILED {name} {settings}: {found.flat[at]!r} for {expected.flat[at]!r}")
-                    compared += 1
-                equal += 1
-                name = f"{number}-{objective.replace(':', '-')}.json"
-                shares, why = contributions(booster, rows[:40], kinds, end)
-                if shares is None:
-                    # Of vector leaves the library has none.
-                    if settings.get("multi_strategy") != "multi_output_tree":
-                        sys.exit(f"FAILED {name} {settings}: xgboost has no contributions: {why}")
-                    without.setdefault(why, []).append(name)
-                    continue
-                found = np.asarray(server.ask(name, rows[:40], explain=True), np.float64).reshape(shares.shape)
-                if not np.allclose(found, shares, rtol=1e-5, atol=1e-5):
-                    at = np.argmax(np.abs(found - shares))
-                    sys.exit(f"FAILED contributions of {name} {settings}: {found.flat[at]!r} for {shares.flat[at]!r}")
-                explained += 1
-        finally:
-            server.child.terminate()
-            server.child.wait()
+    with tempfile.TemporaryDirectory() as folder, Served(ROOKERY) as server:
+        for number, (objective, settings) in enumerate(cases()):
+            booster, rows, kinds = train(objective, **settings)
+            end = booster.best_iteration + 1 if settings.get("stop") else 0
+            if settings.get("booster") != "gblinear" and booster.num_boosted_rounds() == 0:
+                sys.exit(f"FAILED {number}-{objective} {settings}: no tree was grown, so nothing is compared")
+            if settings.get("booster") == "gblinear":
+                expected = booster.predict(xgboost.DMatrix(rows))
+            elif settings.get("booster") == "dart":
+                # Its inplace_predict adds up in another order than its predict, so the last bits differ.
+                expected = booster.predict(xgboost.DMatrix(rows), iteration_range=(0, end))
+            elif kinds:
+                expected = booster.predict(xgboost.DMatrix(rows, feature_types=kinds, enable_categorical=True), iteration_range=(0, end))
+            else:
+                expected = booster.inplace_predict(rows, iteration_range=(0, end), validate_features=False)
+            expected = np.asarray(expected, np.float32)
+            for form, path in forms(booster, folder):
+                name = f"{number}-{objective.replace(':', '-')}.{form}"
+                server.put(name, path)
+                found = np.asarray(ask(server, name, rows), np.float32).reshape(expected.shape)
+                exact = objective.startswith(EXACT)
+                same = np.array_equal(found.view(np.uint32), expected.view(np.uint32)) if exact else np.allclose(found, expected, rtol=1e-6, atol=0)
+                if not same:
+                    at = np.argmax(np.abs(found - expected))
+                    sys.exit(f"FAILED {name} {settings}: {found.flat[at]!r} for {expected.flat[at]!r}")
+                compared += 1
+            equal += 1
+            name = f"{number}-{objective.replace(':', '-')}.json"
+            shares, why = contributions(booster, rows[:40], kinds, end)
+            if shares is None:
+                # Of vector leaves the library has none.
+                if settings.get("multi_strategy") != "multi_output_tree":
+                    sys.exit(f"FAILED {name} {settings}: xgboost has no contributions: {why}")
+                without.setdefault(why, []).append(name)
+                continue
+            found = np.asarray(ask(server, name, rows[:40], explain=True), np.float64).reshape(shares.shape)
+            if not np.allclose(found, shares, rtol=1e-5, atol=1e-5):
+                at = np.argmax(np.abs(found - shares))
+                sys.exit(f"FAILED contributions of {name} {settings}: {found.flat[at]!r} for {shares.flat[at]!r}")
+            explained += 1
     for why, names in without.items():
         print(f"without contributions in xgboost {xgboost.__version__} ({why}): {', '.join(names)}")
     if VERSION >= (2, 0) and (equal < MODELS_MIN or explained < EXPLAINED_MIN):
