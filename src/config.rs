@@ -24,7 +24,7 @@ pub struct Listen {
     /// The longest request body, in bytes; uploads have their own limit.
     pub body: usize,
     /// Memory for bodies that come in more than one piece, all together, in bytes; uploads count with what they buffer.
-    /// Long answers that are not read yet have as much again.
+    /// Long answers that are not read yet have as much again, and all other bodies an eighth of it, 8 MiB at least.
     pub body_memory: usize,
     /// Proxies whose X-Forwarded headers are believed.
     pub proxies: Vec<Block>,
@@ -32,6 +32,8 @@ pub struct Listen {
     pub header_time: Duration,
     /// The longest pause between two pieces of a body.
     pub idle: Duration,
+    /// How long a connection may wait for its next request.
+    pub keep_alive: Duration,
 }
 
 /// What `rookery serve` runs with.
@@ -58,6 +60,7 @@ impl Listen {
             proxies: Vec::new(),
             header_time: Duration::from_secs(10),
             idle: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
         }
     }
 

@@ -81,6 +81,9 @@ pub(super) struct Serve {
     /// Seconds a body may pause between two pieces, and a long answer may not be read.
     #[arg(long, env = "ROOKERY_IDLE_SECONDS", default_value_t = 30)]
     idle_seconds: u64,
+    /// Seconds a connection may wait for its next request; longer than a load balancer before it does.
+    #[arg(long, env = "ROOKERY_KEEP_ALIVE_SECONDS", default_value_t = 75)]
+    keep_alive_seconds: u64,
     /// Failed sign-ins a minute, per user and per address; more are answered 429.
     #[arg(long, env = "ROOKERY_GUESSES", default_value_t = 10)]
     guesses: u32,
@@ -111,6 +114,7 @@ impl Serve {
             ("entry-name", self.entry_name == 0),
             ("header-seconds", self.header_seconds == 0),
             ("idle-seconds", self.idle_seconds == 0),
+            ("keep-alive-seconds", self.keep_alive_seconds == 0),
             ("guesses", self.guesses == 0),
             ("keep-versions", self.keep_versions == 0),
             ("token-seconds", self.token_seconds <= 0),
@@ -121,6 +125,7 @@ impl Serve {
         let long = [
             ("header-seconds", self.header_seconds, DAY),
             ("idle-seconds", self.idle_seconds, DAY),
+            ("keep-alive-seconds", self.keep_alive_seconds, DAY),
             ("token-seconds", self.token_seconds.unsigned_abs(), 366 * DAY),
         ];
         if let Some((flag, _, most)) = long.iter().find(|(_, seconds, most)| seconds > most) {
@@ -145,6 +150,7 @@ impl Serve {
             body,
             header_time: Duration::from_secs(self.header_seconds),
             idle: Duration::from_secs(self.idle_seconds),
+            keep_alive: Duration::from_secs(self.keep_alive_seconds),
             ..Listen::new(self.listen, self.workers.unwrap_or_else(cores))
         };
         listen.check(self.insecure)?;

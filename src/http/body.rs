@@ -160,7 +160,18 @@ impl From<Bytes> for Body {
     }
 }
 
-/// The whole body, at most `limit` bytes. `may_wait` is asked before any of it is waited for and held.
+/// What a whole body may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits<'a> {
+    /// Bytes.
+    pub(super) most: usize,
+    /// Where it is held.
+    pub(super) room: &'a Arc<Room>,
+    /// The longest pause between two pieces.
+    pub(super) idle: Duration,
+}
+
+/// The whole body within `limits`. `may_wait` is asked before any of it is waited for and held.
 ///
 /// # Errors
 /// [`Kind::TooLarge`]; [`Kind::Validation`] when it breaks off, pauses or takes too long; [`Kind::Unavailable`] when all
@@ -168,28 +179,28 @@ impl From<Bytes> for Body {
 pub(super) async fn whole(
     head: &RequestHead,
     payload: &mut impl Pieces,
-    state: &State,
-    limit: usize,
+    limits: Limits<'_>,
     may_wait: impl FnOnce() -> Result<()>,
 ) -> Result<Body> {
+    let Limits { most: limit, room, idle } = limits;
     let too_large = || Error::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send less at once"));
     let announced = head.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > limit) {
         return Err(too_large());
     }
-    let Some(first) = next(payload, state.idle).await? else { return Ok(Bytes::new().into()) };
+    let Some(first) = next(payload, idle).await? else { return Ok(Bytes::new().into()) };
     // The usual body comes in one piece and is not copied.
     if announced == Some(first.len()) {
         return Ok(first.into());
     }
     may_wait()?;
-    let (mut pace, mut share) = (Pace::new(state.idle), state.room.share(first.len())?);
+    let (mut pace, mut share) = (Pace::new(idle), room.share(first.len())?);
     pace.keep(first.len())?;
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(first.len()).min(limit));
     whole.extend_from_slice(&first);
     drop(first);
     while whole.len() <= limit {
-        match next(payload, state.idle).await? {
+        match next(payload, idle).await? {
             Some(piece) => {
                 share.grow(piece.len())?;
                 pace.keep(piece.len())?;
@@ -206,7 +217,7 @@ pub(super) async fn whole(
 /// # Errors
 /// As [`whole`].
 pub(super) async fn short(head: &RequestHead, payload: &mut impl Pieces, state: &State) -> Result<Body> {
-    match tokio::time::timeout(PATIENCE, whole(head, payload, state, SHORT, || Ok(()))).await {
+    match tokio::time::timeout(PATIENCE, whole(head, payload, state.documents(SHORT), || Ok(()))).await {
         Ok(body) => body,
         Err(_) => Err(Error::invalid(format!("the body did not come within {} seconds; send it again", PATIENCE.as_secs()))),
     }

@@ -12,6 +12,8 @@ use super::State;
 use crate::authn::{Caller, Evidence, Transport};
 use crate::error::{Error, Kind, Result};
 
+/// The longest user agent, in bytes.
+const AGENT_MAX: usize = 2048;
 /// Where a proxy says a request came from, nearest last.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How it came to the proxy.
@@ -100,7 +102,7 @@ pub(super) fn host<'a>(head: &'a RequestHead, state: &State) -> Option<&'a str> 
 /// Who sent the request.
 ///
 /// # Errors
-/// [`Kind::Unauthenticated`].
+/// [`Kind::Unauthenticated`]; [`Kind::Validation`] for a user agent of kilobytes.
 pub(super) fn caller(head: &RequestHead, state: &State) -> Result<Caller> {
     let mut found = [""; 2];
     let mut count = 0;
@@ -112,6 +114,10 @@ pub(super) fn caller(head: &RequestHead, state: &State) -> Result<Caller> {
             *place = value;
             count += 1;
         }
+    }
+    // Policies may ask about it, at a time that its length says.
+    if let Some(agent) = head.headers().get(header::USER_AGENT).filter(|agent| agent.len() > AGENT_MAX) {
+        return Err(Error::invalid(format!("header `user-agent` is {} bytes long; at most {AGENT_MAX} are taken", agent.len())));
     }
     let evidence = Evidence { authorization: found.get(..count).unwrap_or_default(), session: None };
     state.service.identify(&evidence, transport(head, state))

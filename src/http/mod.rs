@@ -1,11 +1,12 @@
 //! The server: sockets, workers, limits, shutdown. Parsing and replying is in the files of the dialects.
 //!
 //! `routes.rs` is the one table of all routes; `front.rs` lets predictions past it; `caller.rs` says who asks, `body.rs`
-//! reads what they send, `sent.rs` sees to what is sent to them; `reply.rs` turns results and errors into each dialect. A
+//! reads what they send, `sent.rs` sees to what is sent to them, `connection.rs` ends what neither comes nor goes; `reply.rs` turns results and errors into each dialect. A
 //! handler parses, calls one verb of the service, replies. Next: `routes.rs`.
 
 mod body;
 mod caller;
+mod connection;
 mod front;
 mod native;
 mod ops;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 
-use self::body::Room;
+use self::body::{Limits, Room};
 use crate::config::Listen;
 use crate::error::{Error, Kind, Result};
 use crate::names::hex;
@@ -32,6 +33,8 @@ use crate::service::Service;
 
 /// How long a stop waits for requests under way, in seconds.
 const DRAIN: u64 = 30;
+/// The least memory that bodies other than rows and models have together.
+const DOCUMENTS: usize = 8 << 20;
 
 /// What handlers share.
 #[derive(Debug)]
@@ -42,13 +45,22 @@ pub(crate) struct State {
     /// A body may pause this long between two pieces.
     idle: Duration,
     secure: bool,
-    /// Memory for bodies that come in pieces, and as much again for long answers.
+    /// Memory for predictions and uploads that come in pieces, and as much again for long answers.
     room: Arc<Room>,
     answers: Arc<Room>,
+    /// Memory for all other bodies that come in pieces, which may be those of anybody: they leave predictions theirs.
+    documents: Arc<Room>,
     /// Whose forwarding headers are believed.
     proxies: Vec<Block>,
     /// Opens the page that makes the first administrator; only while there is no user.
     setup: String,
+}
+
+impl State {
+    /// What a body that is neither rows nor a model may take.
+    fn documents(&self, most: usize) -> Limits<'_> {
+        Limits { most, room: &self.documents, idle: self.idle }
+    }
 }
 
 /// A server that is listening. It runs while it is awaited.
@@ -98,6 +110,7 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
         secure: listen.tls.is_some(),
         room: Room::of_bodies(listen.body_memory),
         answers: Room::of_answers(listen.body_memory),
+        documents: Room::of_bodies((listen.body_memory / 8).max(DOCUMENTS)),
         proxies: listen.proxies.clone(),
         setup: setup.clone(),
     });
@@ -105,10 +118,13 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
         let queries = web::QueryConfig::default().error_handler(ui::bad_query);
         front::before(App::new().app_data(state.clone()).app_data(queries).configure(routes::configure), state.clone())
     };
+    connection::allow_many();
+    let quiet = listen.keep_alive + listen.header_time;
     let server = HttpServer::new(build)
         .workers(listen.workers)
         .client_request_timeout(listen.header_time)
-        .keep_alive(Duration::from_secs(75))
+        .keep_alive(listen.keep_alive)
+        .on_connect(move |stream, data| connection::accepted(stream, data, quiet))
         .shutdown_timeout(DRAIN)
         .server_hostname("rookery");
     let cannot = |error: std::io::Error| {

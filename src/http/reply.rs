@@ -84,7 +84,7 @@ fn begin(error: &Error) -> HttpResponseBuilder {
     }
     match error.kind() {
         Kind::Unauthenticated => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-        // The rest of a body that is too large is not read.
+        // The rest of a body that is too large is not read; `front.rs` sees to that.
         Kind::TooLarge => drop(response.force_close()),
         _ => {}
     }

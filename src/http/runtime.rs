@@ -12,9 +12,11 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::body::Limits;
+use super::connection::Busy;
 use super::{State, body, caller, reply, sent};
 use crate::error::{Error, Result};
-use crate::names::{hex_digits, shown};
+use crate::names::{MODEL_PATH_MAX, hex_digits, shown};
 use crate::service::invoke::{Answered, Call};
 
 const TARGET_MODEL: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-model");
@@ -38,13 +40,20 @@ const ATTRIBUTES_MAX: usize = 1024;
 /// `POST /endpoints/{endpoint}/invocations` as the router hands it over.
 pub(super) async fn invoke(request: HttpRequest, payload: Payload, state: Data<State>) -> HttpResponse {
     let endpoint = request.match_info().get("endpoint").unwrap_or_default();
-    predict(request.head(), endpoint, &mut payload.into_inner(), &state).await
+    let busy = Busy::of(request.conn_data());
+    predict(request.head(), endpoint, &mut payload.into_inner(), &state, busy.as_ref()).await
 }
 
-/// A request for predictions of `endpoint`.
-pub(super) async fn predict(head: &RequestHead, endpoint: &str, payload: &mut dev::Payload, state: &State) -> HttpResponse {
+/// A request for predictions of `endpoint`, on a connection that is `busy` with it.
+pub(super) async fn predict(
+    head: &RequestHead,
+    endpoint: &str,
+    payload: &mut dev::Payload,
+    state: &State,
+    busy: Option<&Busy>,
+) -> HttpResponse {
     let started = Instant::now();
-    let answered = answer(head, endpoint, payload, state, started).await;
+    let answered = answer(head, endpoint, payload, state, busy, started).await;
     match answered {
         Ok((answered, auth)) => success(answered, auth, started),
         Err(error) => reply::runtime_error(&error, HeaderValue::from_bytes(&request_id()).unwrap_or(HeaderValue::from_static("-"))),
@@ -57,13 +66,14 @@ async fn answer(
     endpoint: &str,
     payload: &mut dev::Payload,
     state: &State,
+    busy: Option<&Busy>,
     started: Instant,
 ) -> Result<(Answered<BoxBody>, Duration)> {
     let caller = caller::caller(head, state)?;
     let auth = started.elapsed();
     let asked = Asked::read(head.headers())?;
     let may = || state.service.may_invoke(&caller, endpoint, asked.target_model);
-    let body = body::whole(head, payload, state, state.body, may).await?;
+    let body = body::whole(head, payload, Limits { most: state.body, room: &state.room, idle: state.idle }, may).await?;
     let arrived = Instant::now();
     // A body that took its time may have outlived its sender's rights.
     let caller = if arrived.duration_since(started) > SLOW { state.service.renew(&caller)? } else { caller };
@@ -77,7 +87,7 @@ async fn answer(
         body: &body.bytes,
         arrived,
     };
-    let keep = |answer| sent::body(answer, &state.answers, state.idle);
+    let keep = |answer| sent::body(answer, &state.answers, state.idle, busy.cloned());
     Ok((state.service.invoke(&caller, call, keep).await?, auth))
 }
 
@@ -116,6 +126,11 @@ impl<'a> Asked<'a> {
             if place.is_none() {
                 *place = Some(caller::visible(name, value)?);
             }
+        }
+        // Nothing is there by a longer name, and policies are asked before it is looked for.
+        if let Some(target) = asked.target_model.filter(|target| target.len() > MODEL_PATH_MAX) {
+            let text = format!("the target model is named by {} bytes; at most {MODEL_PATH_MAX} fit", target.len());
+            return Err(Error::invalid(text));
         }
         Ok(asked)
     }

@@ -4,7 +4,7 @@
 //! counts against the memory that all long answers share until its last piece is handed to the connection. Connections ask
 //! for a piece when the one before is gone, which a caller can put off for hours; so each answer has a watch of its own,
 //! which lets go of what is left when the next piece is not asked for in time. What the system has of it by then, it ends
-//! as [`listener`] tells it to. Next: `body.rs`, the same for what comes in.
+//! as [`listener`] tells it to, and it takes little. Next: `body.rs`, the same for what comes in.
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
@@ -15,22 +15,29 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::Response;
 use actix_web::web::Bytes;
 use tokio::task::JoinHandle;
 
 use super::body::{PACE, Pace, Room, Share};
+use super::connection::Busy;
+use super::reply;
 use crate::error::{Error, Kind, Result};
 
 /// What is not longer goes to the connection at once, which holds as much for every request.
 const SHORT: usize = 64 << 10;
 /// Connections that wait to be taken up.
 const BACKLOG: i32 = 2048;
+/// What the system holds of an answer that is not taken yet, in bytes. It asks for more when a third of that is gone, so
+/// with megabytes, as it has by itself, a reader would have to be much faster than [`PACE`] to be asked in time.
+const BUFFER: usize = 192 << 10;
 
 /// An answer until all of it is handed on or it is let go.
 struct Kept {
-    answer: Vec<u8>,
+    answer: Bytes,
     pace: Pace,
     _share: Share,
+    _busy: Option<Busy>,
 }
 
 /// A long answer as it goes, piece by piece.
@@ -42,9 +49,9 @@ struct Sent {
 }
 
 impl Sent {
-    fn new(answer: Vec<u8>, share: Share, pace: Pace) -> Self {
+    fn new(answer: Bytes, share: Share, pace: Pace, busy: Option<Busy>) -> Self {
         let length = answer.len();
-        let kept = Rc::new(RefCell::new(Some(Kept { answer, pace, _share: share })));
+        let kept = Rc::new(RefCell::new(Some(Kept { answer, pace, _share: share, _busy: busy })));
         let watch = tokio::task::spawn_local(watch(Rc::downgrade(&kept)));
         Self { length, gone: 0, kept, watch }
     }
@@ -101,13 +108,14 @@ impl MessageBody for Sent {
     }
 }
 
-/// `answer` as a body that is not read more slowly than bodies may come, after a pause of `idle` at most. To be called
-/// where requests are handled.
+/// `answer` as a body that is not read more slowly than bodies may come, after a pause of `idle` at most, and keeps its
+/// connection `busy` until then. To be called where requests are handled.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] when the answers that are not read yet take all of `room`, [`Kind::TooLarge`] when this one
 /// would take more than that alone.
-pub(super) fn body(answer: Vec<u8>, room: &Arc<Room>, idle: Duration) -> Result<BoxBody> {
+pub(super) fn body(answer: impl Into<Bytes>, room: &Arc<Room>, idle: Duration, busy: Option<Busy>) -> Result<BoxBody> {
+    let answer = answer.into();
     if answer.len() <= SHORT {
         return Ok(BoxBody::new(answer));
     }
@@ -116,12 +124,30 @@ pub(super) fn body(answer: Vec<u8>, room: &Arc<Room>, idle: Duration) -> Result<
         return Err(Error::new(Kind::TooLarge, text));
     }
     let share = room.share(answer.len())?;
-    Ok(BoxBody::new(Sent::new(answer, share, Pace::new(idle))))
+    Ok(BoxBody::new(Sent::new(answer, share, Pace::new(idle), busy)))
+}
+
+/// What any handler answered, its body as [`body`] has it if it is long.
+pub(super) fn held(response: Response<BoxBody>, room: &Arc<Room>, idle: Duration, busy: Option<Busy>) -> Response<BoxBody> {
+    let is_long = matches!(response.body().size(), BodySize::Sized(length) if length > SHORT as u64);
+    if !is_long {
+        return response;
+    }
+    let mut refused = None;
+    let response = response.map_body(|_, whole| match whole.try_into_bytes() {
+        Ok(answer) => body(answer, room, idle, busy).unwrap_or_else(|error| {
+            refused = Some(error);
+            BoxBody::new(())
+        }),
+        Err(piecemeal) => piecemeal,
+    });
+    refused.map_or(response, |error| reply::error(&error).into())
 }
 
 /// A socket at `address` whose connections end when what was sent is not taken for `idle`.
 pub(super) fn listener(address: SocketAddr, idle: Duration) -> std::io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, BUFFER)?;
     // Accepted connections have their listener's options.
     #[cfg(target_os = "linux")]
     rustix::net::sockopt::set_tcp_user_timeout(&listener, u32::try_from(idle.as_millis()).unwrap_or(u32::MAX))?;
@@ -138,7 +164,7 @@ mod tests {
     use super::*;
 
     fn sent(bytes: usize, room: &Arc<Room>, pace: Pace) -> Sent {
-        Sent::new(vec![b'1'; bytes], room.share(bytes).unwrap(), pace)
+        Sent::new(vec![b'1'; bytes].into(), room.share(bytes).unwrap(), pace, None)
     }
 
     async fn piece(answer: &mut Sent) -> Option<Result<usize>> {
@@ -182,11 +208,11 @@ mod tests {
     async fn long_answers_share_their_room_and_short_ones_need_none() {
         let room = Room::of_answers(300_000);
         let idle = Duration::from_secs(1);
-        let held = body(vec![0; 200_000], &room, idle).unwrap();
-        assert_eq!(body(vec![0; 200_000], &room, idle).map(drop).unwrap_err().kind(), Kind::Unavailable);
-        assert!(body(vec![0; SHORT], &room, idle).is_ok());
-        assert_eq!(body(vec![0; 300_001], &room, idle).map(drop).unwrap_err().kind(), Kind::TooLarge);
+        let held = body(vec![0; 200_000], &room, idle, None).unwrap();
+        assert_eq!(body(vec![0; 200_000], &room, idle, None).map(drop).unwrap_err().kind(), Kind::Unavailable);
+        assert!(body(vec![0; SHORT], &room, idle, None).is_ok());
+        assert_eq!(body(vec![0; 300_001], &room, idle, None).map(drop).unwrap_err().kind(), Kind::TooLarge);
         drop(held);
-        assert!(body(vec![0; 200_000], &room, idle).is_ok());
+        assert!(body(vec![0; 200_000], &room, idle, None).is_ok());
     }
 }

@@ -61,6 +61,24 @@ fn bodies_together_take_no_more_memory_than_they_may() {
 }
 
 #[test]
+fn documents_leave_predictions_their_memory() {
+    let server = house(&["--body", "1MiB", "--body-memory", "5MiB", "--idle-seconds", "3600"]);
+    let large = format!("{HOUSE}{}", "\n".repeat(1_000_000));
+    let ana = server.put_user("ana", &may_invoke(&["house"]));
+    // Whoever has a credential may send documents, if no more than some can be held.
+    let mut held = Vec::new();
+    wait_for("documents have all their room", || {
+        let head = head(&server, "POST", "/api/v1/simulate", 1 << 20).replace(&server.admin, &ana);
+        let mut stream = raw(&server, format!("{head}\r\n").as_bytes());
+        let _ = stream.write_all(&vec![b' '; 1_000_000]);
+        let refused = is_told(&stream);
+        held.push(stream);
+        refused
+    });
+    server.invoke("p", Some("house"), &ana, &large).expect(200);
+}
+
+#[test]
 fn uploads_take_the_memory_that_they_need() {
     let server = house(&["--body", "1MiB", "--body-memory", "5MiB"]);
     let begun: Vec<TcpStream> = (0..20)

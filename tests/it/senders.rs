@@ -90,6 +90,70 @@ fn senders_that_stop_half_way_block_nobody() {
     server.admin("GET", "/api/v1/models/o/half", b"").expect(404);
 }
 
+/// The server with short times for connections on which nothing happens.
+fn impatient() -> Server {
+    Server::with(&["--keep-alive-seconds", "1", "--header-seconds", "1"])
+}
+
+#[test]
+fn a_later_head_that_never_ends_is_cut_off_as_the_first_is() {
+    let server = impatient();
+    for then in ["G", "GET /healthz HTTP/1.1\r\nx-slow: "] {
+        let mut stream = raw(&server, b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n");
+        assert!(answer(&mut stream).starts_with("HTTP/1.1 200"));
+        stream.write_all(then.as_bytes()).unwrap();
+        let began = Instant::now();
+        // One falls silent, one goes on byte by byte.
+        while then.len() > 1 && !is_told(&stream) && stream.write_all(b"a").is_ok() {
+            assert!(began.elapsed() < PATIENCE, "a second head that trickles is read for ever");
+        }
+        assert_eq!(answer(&mut stream), "");
+    }
+}
+
+#[test]
+fn work_under_way_keeps_a_connection() {
+    let server = impatient();
+    let sample = Sample::new(1, 5, 3);
+    let mut stream = raw(&server, format!("{}\r\n", head(&server, "PUT", "/api/v1/models/o/slow", sample.bytes.len())).as_bytes());
+    // Longer than connections may be quiet, in steps shorter than bodies may pause.
+    for piece in sample.bytes.chunks(sample.bytes.len() / 3) {
+        std::thread::sleep(Duration::from_secs(2));
+        stream.write_all(piece).unwrap();
+    }
+    assert!(answer(&mut stream).starts_with("HTTP/1.1 201"));
+}
+
+#[test]
+fn a_body_without_an_end_is_not_read_on_once_it_is_answered() {
+    // Nothing else ends a connection that goes on sending.
+    let server = Server::with(&["--keep-alive-seconds", "86400"]);
+    server.put_model("o/m", &Sample::new(1, 5, 3).bytes).expect(201);
+    server.put_endpoint("o", &json!([{ "model": "o/m" }]));
+    let key = format!("authorization: Bearer {}\r\n", server.admin);
+    let long = "x".repeat(20_000);
+    for (request, key, status) in [
+        ("POST /api/v1/login", "", "413"),
+        ("PUT /api/v1/models/o/new", "", "401"),
+        ("PUT /api/v1/models/alone", &key, "400"),
+        ("POST /endpoints/o/invocations", "", "403"),
+        ("POST /endpoints/%6f/invocations", "", "403"),
+        ("GET /healthz", "", "200"),
+        ("DELETE /nowhere", "", "404"),
+    ] {
+        let head = format!("{request} HTTP/1.1\r\nhost: t\r\n{key}transfer-encoding: chunked\r\n\r\n4e20\r\n{long}\r\n");
+        let mut stream = raw(&server, head.as_bytes());
+        let text = answer(&mut stream);
+        assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {text}");
+        assert!(text.to_ascii_lowercase().contains("connection: close"), "{request}: {text}");
+        let began = Instant::now();
+        while stream.write_all(b"1\r\nx\r\n").is_ok() {
+            assert!(began.elapsed() < PATIENCE, "{request}: its body is read for ever");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 #[test]
 fn senders_that_stop_half_way_are_cut_off() {
     let started = Instant::now();

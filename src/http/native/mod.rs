@@ -43,7 +43,7 @@ async fn run<T: Send + 'static>(
 /// The body as text. Whoever has no credential is refused before it is read.
 async fn text(request: &HttpRequest, state: &Data<State>, payload: &mut Payload) -> Result<String> {
     let _known = caller::caller(request.head(), state)?;
-    let body = body::whole(request.head(), payload, state, JSON_MAX, || Ok(())).await?;
+    let body = body::whole(request.head(), payload, state.documents(JSON_MAX), || Ok(())).await?;
     String::from_utf8(body.bytes.to_vec()).map_err(|_| Error::invalid("the body is not UTF-8"))
 }
 

@@ -335,3 +335,17 @@ fn a_damaged_store_is_answered_500_without_telling_more_than_what_to_do() {
     server.put_model("p/house", &city(2, 100.0)).expect(200);
     ask_as(&server, "house", "text/csv", HOUSE).expect(200);
 }
+
+#[test]
+fn names_longer_than_any_are_refused_before_policies_are_asked() {
+    let server = house();
+    let ask = |name: &str, length: usize| {
+        let headers = [("content-type", "text/csv"), (name, &"a".repeat(length))];
+        server.send("POST", "/endpoints/p/invocations", &server.admin, &headers, HOUSE.as_bytes())
+    };
+    let long = ask("x-amzn-sagemaker-target-model", 1025).expect(400).message();
+    assert_eq!(long, "the target model is named by 1025 bytes; at most 1024 fit");
+    let long = ask("user-agent", 2049).expect(400).message();
+    assert_eq!(long, "header `user-agent` is 2049 bytes long; at most 2048 are taken");
+    assert!(ask("user-agent", 2048).expect(400).message().contains("missing a target model header"));
+}
