@@ -46,7 +46,8 @@ const KNOWN: [(&str, Known); 14] = [
     ("iam:policyarn", Known::PolicyArn),
 ];
 
-const TAG: &str = "aws:principaltag/";
+/// How the keys of a principal's tags begin.
+pub(super) const TAG: &str = "aws:principaltag/";
 
 /// A condition key, resolved when the policy is compiled. Keys compare without case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,11 +243,12 @@ impl<'a> Context<'a> {
         match &key.0 {
             Place::Known(known) => self.known.get(*known as usize).map_or(&[], Slot::values),
             Place::Tag(tag) => {
-                if let Ok(at) = self.tags.binary_search_by(|(name, _)| name.as_ref().cmp(tag)) {
-                    return self.tag_values.get(at).map_or(&[], std::slice::from_ref);
+                // What was set comes before what the principal has.
+                if let Some((_, values)) = self.others.iter().find(|(name, _)| name.strip_prefix(TAG) == Some(tag)) {
+                    return values;
                 }
-                let other = self.others.iter().find(|(name, _)| name.strip_prefix(TAG) == Some(tag));
-                other.map_or(&[], |(_, values)| values)
+                let own = self.tags.binary_search_by(|(name, _)| name.as_ref().cmp(tag));
+                own.ok().and_then(|at| self.tag_values.get(at)).map_or(&[], std::slice::from_ref)
             }
             Place::Other(name) => self.others.iter().find(|(other, _)| other == name).map_or(&[], |(_, values)| values),
         }

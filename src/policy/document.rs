@@ -16,6 +16,8 @@ use crate::names::shown;
 
 /// The longest document, in bytes.
 pub const DOCUMENT_MAX: usize = 131_072;
+/// The most `?` in a document: each may have to be tried at every character of what is asked about.
+const ONES_MAX: usize = 512;
 
 /// What a document is attached to, which decides the elements it may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +242,15 @@ struct Draft {
     seen: Vec<String>,
 }
 
+impl Draft {
+    /// How many `?` its patterns have.
+    fn ones(&self) -> usize {
+        let lists = [&self.action, &self.resource].into_iter().flatten().map(|(_, texts)| texts);
+        let conditions = self.conditions.iter().flatten().map(|(_, _, values)| values);
+        lists.chain(conditions).flatten().map(|text| text.bytes().filter(|&byte| byte == b'?').count()).sum()
+    }
+}
+
 fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
     let (mut version, mut drafts, mut seen) = (None::<String>, None::<Vec<Draft>>, Vec::new());
     json.object(|json, member| {
@@ -272,6 +283,10 @@ fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
         }
     };
     let drafts = drafts.filter(|list| !list.is_empty()).ok_or_else(|| Error::invalid("it has no Statement"))?;
+    let ones: usize = drafts.iter().map(Draft::ones).sum();
+    if ones > ONES_MAX {
+        return Err(Error::invalid(format!("it has {ones} `?`; at most {ONES_MAX} are taken, use `*`")));
+    }
     let mut sids: Vec<&str> = drafts.iter().filter_map(|draft| draft.sid.as_deref()).collect();
     sids.sort_unstable();
     if let Some([twice, _]) = sids.array_windows().find(|[a, b]| a == b) {
@@ -421,7 +436,14 @@ fn values(json: &mut Json<'_>) -> Result<Vec<String>> {
     fn one(json: &mut Json<'_>) -> Result<String> {
         match json.peek()? {
             Next::String => json.string().map(Cow::into_owned),
-            Next::Number => json.number_text().map(str::to_owned),
+            Next::Number => {
+                let text = json.number_text()?;
+                // Rows may hold what JSON has no number for; a document that is stored has to be JSON.
+                match serde_json::from_str::<serde_json::Number>(text) {
+                    Ok(_) => Ok(text.to_owned()),
+                    Err(_) => Err(json.fail(format_args!("`{}` is no number of JSON", shown(text)))),
+                }
+            }
             Next::Bool => json.boolean().map(|value| value.to_string()),
             _ => Err(json.fail("a condition value is neither text, a number nor a boolean")),
         }

@@ -53,6 +53,17 @@ impl Set {
     }
 }
 
+impl Set {
+    /// One policy of it, as AWS writes it in a refusal.
+    fn one(self) -> &'static str {
+        match self {
+            Self::Identity => "an identity-based policy",
+            Self::Boundary => "a permissions boundary",
+            Self::Narrowing => "a session or key policy",
+        }
+    }
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -137,7 +148,7 @@ impl fmt::Display for Denial {
         write!(f, "User: {principal} is not authorized to perform: {action} on resource: {resource}")?;
         match (decision.outcome, decision.silent) {
             (Outcome::ImplicitDeny, Some(set)) => write!(f, " because no {} allows the {action} action", set.word()),
-            _ => write!(f, " with an explicit deny in {}", decision.reasons.first().map_or("a policy", |reason| reason.set.word())),
+            _ => write!(f, " with an explicit deny in {}", decision.reasons.first().map_or("a policy", |reason| reason.set.one())),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Text patterns with `*`, `?`, literals and policy variables, compiled once and matched in one pass.
 //!
 //! `*` is any run of characters, empty and `/` included, `?` one character, the whole text must match. Matching
-//! keeps one point of return (the latest `*`), so its time is bounded by text × pattern and, for the usual pattern
-//! of literals and stars, by their sum. A variable's value is literal text: its `*` is no wildcard. Next:
+//! keeps one point of return (the latest `*`), so its time is bounded by text × `?` and, for the usual pattern of
+//! literals and stars, by text + pattern; `document.rs` bounds the `?` of a document, and who fills a context its texts. A variable's value is literal text: its `*` is no wildcard. Next:
 //! `condition.rs` and `evaluate.rs`, which compare with these.
 
 use std::borrow::Cow;
 
-use super::context::{Context, Key};
+use super::context::{Context, Key, TAG};
 use crate::error::{Error, Result};
 use crate::names::shown;
 
@@ -210,7 +210,10 @@ fn variable(inner: &str) -> Result<(Token, usize)> {
         || Error::invalid(format!("`${{{}` is not closed; a policy variable reads `${{key}}` or `${{key, 'default'}}`", shown(inner)));
     let end = inner.find(['}', ',']).ok_or_else(unclosed)?;
     let name = inner.get(..end).unwrap_or_default().trim();
-    let valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && !b"*?${'\"".contains(&b));
+    // Tags may be named in any script, with blanks between words.
+    let is_tag = name.get(..TAG.len()).is_some_and(|head| head.eq_ignore_ascii_case(TAG));
+    let may_be = |c: char| c.is_ascii_graphic() || (is_tag && (c == ' ' || c.is_alphanumeric()));
+    let valid = !name.is_empty() && name.chars().all(|c| may_be(c) && !"*?${'\"".contains(c));
     if !valid {
         return Err(Error::invalid(format!("`${{{}` names no condition key", shown(name))));
     }

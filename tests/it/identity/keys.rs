@@ -69,7 +69,7 @@ fn a_keys_own_policy_narrows_and_never_widens() {
     assert_eq!(invoke(&none, "a/m.json"), 403);
     let denied = narrowed(&policy(vec![statement("Allow", "*", "*"), statement("Deny", INVOKE, "*")]));
     let refusal = server.invoke("Housing", Some("a/m.json"), &denied, HOUSE).expect(403);
-    assert!(refusal.message().contains("explicit deny in session or key policy"), "{}", refusal.message());
+    assert!(refusal.message().contains("explicit deny in a session or key policy"), "{}", refusal.message());
     // A narrowed administrator's key makes no key that is not.
     let narrow = json!({ "user": "root-admin", "kind": "api", "policy": policy(vec![statement("Allow", "iam:*", "*")]) });
     let key = make_key(&server, &narrow).1;
