@@ -28,7 +28,8 @@ use crate::error::{Error, Kind, Result};
 const SHARDS: usize = 16;
 /// A key asked for this often while in the small queue has shown itself worth keeping.
 const FREQUENT: u8 = 1;
-const FREQUENCY_MAX: u8 = 3;
+/// Uses are counted no further.
+pub const FREQUENCY_MAX: u8 = 3;
 /// How long a failed load answers for the next ones.
 const FAILURE_MEMORY: Duration = Duration::from_secs(2);
 /// How long a load waits for room that predictions in flight still hold.
@@ -144,6 +145,8 @@ pub struct Ticket<K: Clone + Eq + Hash, V> {
     key: K,
     flight: Arc<Flight<V>>,
     landed: bool,
+    /// How often it was used before.
+    times: u8,
 }
 
 struct State<K, V> {
@@ -269,7 +272,7 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
         }
         let flight = Arc::new(Flight { state: Mutex::new((None, Vec::new())) });
         state.flights.insert(key.clone(), flight.clone());
-        Ok(Join::Load(Ticket { cache: self.clone(), key: key.clone(), flight, landed: false }))
+        Ok(Join::Load(Ticket { cache: self.clone(), key: key.clone(), flight, landed: false, times: 0 }))
     }
 
     /// Loads a value that is not kept: room is made and counted, the entry is not.
@@ -321,9 +324,15 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
     /// Takes out the one entry S3-FIFO would, passing over pinned ones and ones in use. Its room is free once it is dropped.
     fn evict_one(&self) -> Option<Arc<Entry<V>>> {
         let mut state = lock(&self.state);
+        // Entries of the main queue in a row that are held: once around, there is nothing in it.
+        let mut held_in_row = 0;
         let rounds = (state.small.len() + state.main.len()) * (usize::from(FREQUENCY_MAX) + 2);
         for _ in 0..rounds {
-            let from_small = !state.small.is_empty() && (state.small_bytes > self.budget / 10 || state.main.is_empty());
+            let all_held = held_in_row >= state.main.len();
+            let from_small = !state.small.is_empty() && (state.small_bytes > self.budget / 10 || all_held);
+            if !from_small && all_held {
+                return None;
+            }
             let key = if from_small { state.small.pop_front() } else { state.main.pop_front() }?;
             let mut shard = self.shard(&key).write().unwrap_or_else(PoisonError::into_inner);
             let Some(entry) = shard.get(&key) else { continue };
@@ -334,6 +343,9 @@ impl<K: Clone + Eq + Hash, V> Cache<K, V> {
             let frequency = entry.frequency.load(Ordering::Relaxed);
             let held = entry.pinned.load(Ordering::Relaxed) || Arc::strong_count(&entry.lease.0) > 1;
             let keep = held || if from_small { frequency > FREQUENT } else { frequency > 0 };
+            if !from_small {
+                held_in_row = if held { held_in_row + 1 } else { 0 };
+            }
             if keep {
                 let left = if from_small { 0 } else { frequency.saturating_sub(1) };
                 entry.frequency.store(left, Ordering::Relaxed);
@@ -387,7 +399,17 @@ impl<K: Clone + Eq + Hash, V> Ticket<K, V> {
     /// # Errors
     /// [`Kind::TooLarge`] when it could never fit, [`Kind::Unavailable`] when all room is held, and what `load` returns;
     /// all who wait get the same.
-    pub fn load(mut self, weight: u64, load: impl FnOnce() -> Result<V>) -> Result<Lease<V>> {
+    pub fn load(self, weight: u64, load: impl FnOnce() -> Result<V>) -> Result<Lease<V>> {
+        self.load_used(0, weight, load)
+    }
+
+    /// As [`Ticket::load`], of a value that was used `times` before it was last in memory: it goes after those that were
+    /// used less, where one that is new has to show first that it is used again.
+    ///
+    /// # Errors
+    /// As [`Ticket::load`].
+    pub fn load_used(mut self, times: u8, weight: u64, load: impl FnOnce() -> Result<V>) -> Result<Lease<V>> {
+        self.times = times.min(FREQUENCY_MAX);
         let result = self.cache.reserve(weight).and_then(|charge| Ok(Lease(Arc::new((load()?, charge)))));
         self.land(result.clone());
         result
@@ -402,13 +424,16 @@ impl<K: Clone + Eq + Hash, V> Ticket<K, V> {
             Ok(lease) => {
                 let entry = Entry {
                     lease: lease.clone(),
-                    frequency: AtomicU8::new(0),
+                    frequency: AtomicU8::new(self.times),
                     hits: AtomicU64::new(0),
                     last_used: AtomicU64::new(cache.millis(Instant::now())),
                     pinned: AtomicBool::new(state.pins.contains(&self.key)),
                 };
-                if state.ghosts.remove(&self.key) {
+                let was_ghost = state.ghosts.remove(&self.key);
+                if was_ghost {
                     state.ghost.retain(|key| *key != self.key);
+                }
+                if was_ghost || self.times > 0 {
                     state.main.push_back(self.key.clone());
                 } else {
                     state.small_bytes += lease.0.1.weight;

@@ -114,6 +114,40 @@ fn pinned_entries_stay() {
 }
 
 #[test]
+fn whatever_is_neither_pinned_nor_in_use_gives_room() {
+    let cache = Numbers::new(100, drop);
+    cache.set_pins(HashSet::from([1, 2]));
+    load(&cache, 1, 47).unwrap();
+    load(&cache, 2, 47).unwrap();
+    // The small queue alone holds what can go, and less than its share.
+    for key in 10..40 {
+        load(&cache, key, 3).unwrap();
+    }
+    assert!(cache.contains(&1) && cache.contains(&2));
+    let held = load(&cache, 40, 3).unwrap();
+    load(&cache, 41, 3).unwrap();
+    assert!(cache.contains(&40));
+    drop(held);
+    assert_eq!(load(&cache, 42, 50).unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[test]
+fn what_was_used_before_goes_after_what_was_used_less() {
+    let cache = Numbers::new(90, drop);
+    for (key, times) in [(1, 3), (2, 3), (3, 2), (4, 2), (5, 1), (6, 1)] {
+        let Join::Load(ticket) = cache.join(&key).unwrap() else { panic!("{key} is there") };
+        ticket.load_used(times, 10, || Ok(key)).unwrap();
+    }
+    // What is new and not used again takes the place of the coldest at most.
+    for key in 10..100 {
+        load(&cache, key, 10).unwrap();
+    }
+    for key in 1..5 {
+        assert!(cache.contains(&key), "{key} went before what is colder");
+    }
+}
+
+#[test]
 fn evicted_values_are_let_go_outside_of_all_locks_and_timed() {
     type Owner = Mutex<Option<Arc<Cache<u32, Slow>>>>;
     struct Slow(Arc<Owner>);

@@ -111,7 +111,7 @@ impl Service {
         let Some(endpoint) = kept::made_by(read, &principal.unique_id)? else { return Ok(()) };
         // Its name only to those who may see it.
         let arn = EndpointName::parse(&endpoint)?.arn();
-        let seen = self.authorise(caller, "sagemaker:DescribeEndpoint", &arn, |_| ()).is_ok();
+        let seen = self.may(caller, "sagemaker:DescribeEndpoint", &arn);
         let endpoint = if seen { format!("endpoint `{endpoint}`") } else { "an endpoint".to_owned() };
         Err(Error::conflict(format!(
             "{endpoint} reads its models by the rights of {} `{name}`; delete it, or create it again with the same configuration as another user, and disable `{name}` meanwhile",

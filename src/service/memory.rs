@@ -10,11 +10,11 @@ use std::thread;
 use super::Service;
 use super::invoke::{Loaded, blocking};
 use crate::authn::Caller;
-use crate::cache::{Evicted, Inspected, Join, Lease};
+use crate::cache::{Evicted, FREQUENCY_MAX, Inspected, Join, Lease};
 use crate::error::{Error, Kind, Result};
 use crate::names::{ModelPath, Version};
 use crate::store::models::Pointer;
-use crate::store::{Read, loaded, models};
+use crate::store::{Read, audit, loaded, models};
 
 /// Versions remembered as hot.
 const HOT: usize = 10_000;
@@ -74,7 +74,7 @@ impl Service {
         blocking(move || service.store.read(&asked, |read| service.would_fit(read, Some(version)))).await?;
         // Loaded before it is pinned and held until it is, so that what is pinned is in memory.
         let (held, _) = self.hold(&target.pointer).await?;
-        let (service, path) = (self.clone(), path.clone());
+        let (service, path, by) = (self.clone(), path.clone(), caller.principal().arn.clone());
         blocking(move || {
             let epoch = service.store.write(&permit, |tx| {
                 loaded::pin(tx, &path)?;
@@ -82,6 +82,7 @@ impl Service {
                     return Err(Error::conflict(format!("model `{path}` was replaced a moment ago; send the request again")));
                 }
                 service.pins_fit(tx)?;
+                audit::record(tx, &by, "rookery:PinModel", &path.arn())?;
                 Ok(tx.epochs()?.models)
             })?;
             service.catalog.forget(&path, epoch);
@@ -116,9 +117,10 @@ impl Service {
         }
     }
 
-    fn load_pointer(&self, pointer: &Pointer) -> Result<bool> {
+    /// Loads what was in use before, `times` out of [`FREQUENCY_MAX`].
+    fn load_again(&self, pointer: &Pointer, times: u8) -> Result<bool> {
         match self.cache.join(&pointer.version)? {
-            Join::Load(ticket) => ticket.load(pointer.weight as u64, || self.read_model(pointer, None)).map(|_| false),
+            Join::Load(ticket) => ticket.load_used(times, pointer.weight as u64, || self.read_model(pointer, None)).map(|_| false),
             _ => Ok(true),
         }
     }
@@ -152,6 +154,7 @@ impl Service {
         let permit = self.authorise(caller, "rookery:PinModel", &path.arn(), |_| ())?;
         let epoch = self.store.write(&permit, |tx| {
             loaded::unpin(tx, path)?;
+            audit::record(tx, &caller.principal().arn, "rookery:UnpinModel", &path.arn())?;
             Ok(tx.epochs()?.models)
         })?;
         self.catalog.forget(path, epoch);
@@ -179,9 +182,9 @@ impl Service {
         let (pins, hot) = self.store.snapshot(|read| Ok((loaded::pins(read)?, loaded::hot(read)?)))?;
         let service = self.clone();
         let run = move || {
-            let wanted = pins.into_iter().map(|(_, version)| version).chain(hot);
+            let wanted: Vec<Version> = pins.into_iter().map(|(_, version)| version).chain(hot).collect();
             let mut count = 0;
-            for version in wanted {
+            for (at, &version) in wanted.iter().enumerate() {
                 // Also what an earlier release prepared comes back, made anew.
                 let pointer = match service.current(version) {
                     Ok(Some(pointer)) => pointer,
@@ -194,7 +197,10 @@ impl Service {
                 if service.cache.used() + pointer.weight as u64 > service.cache.budget() {
                     break;
                 }
-                match service.load_pointer(&pointer) {
+                // The hottest first, and the last to go.
+                let coldness = at * usize::from(FREQUENCY_MAX) / wanted.len();
+                let times = FREQUENCY_MAX.saturating_sub(u8::try_from(coldness).unwrap_or(FREQUENCY_MAX));
+                match service.load_again(&pointer, times) {
                     Ok(_) => count += 1,
                     Err(error) => tracing::warn!(%version, ?error, "a model that was hot could not be loaded again"),
                 }

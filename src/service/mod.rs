@@ -186,19 +186,33 @@ impl Service {
     /// # Errors
     /// [`Kind::Denied`] naming principal, action and resource, and the deciding statement for those who may simulate.
     fn authorise<'a>(&self, caller: &'a Caller, action: &str, resource: &str, fill: impl FnOnce(&mut Context<'a>)) -> Result<Permit> {
+        let decided = self.decide(caller, action, resource, fill);
+        let principal = caller.principal();
+        match &decided {
+            Ok(_) => tracing::debug!(target: "rookery::audit", principal = principal.arn, action, resource, "allowed"),
+            Err(_) => {
+                principal.metrics.errors.add();
+                tracing::info!(target: "rookery::audit", principal = principal.arn, action, resource, "denied");
+            }
+        }
+        decided
+    }
+
+    /// Whether `caller` may do what they did not ask for: it decides what they are told, so it is no denial of theirs.
+    fn may(&self, caller: &Caller, action: &str, resource: &str) -> bool {
+        self.decide(caller, action, resource, |_| ()).is_ok()
+    }
+
+    /// As [`Service::authorise`], counted and logged nowhere.
+    fn decide<'a>(&self, caller: &'a Caller, action: &str, resource: &str, fill: impl FnOnce(&mut Context<'a>)) -> Result<Permit> {
         let mut context = Context::new();
         caller.fill(&mut context, now());
         fill(&mut context);
         let principal = caller.principal();
         let request = Request { principal: &principal.arn, action, resource, context: &context };
         match caller.grants().authorise(&request) {
-            Ok(permit) => {
-                tracing::debug!(target: "rookery::audit", principal = principal.arn, action, resource, "allowed");
-                Ok(permit)
-            }
+            Ok(permit) => Ok(permit),
             Err(denial) => {
-                principal.metrics.errors.add();
-                tracing::info!(target: "rookery::audit", principal = principal.arn, action, resource, "denied");
                 let mut message = denial.to_string();
                 let simulate = Request { action: "iam:SimulatePrincipalPolicy", resource: &principal.arn, ..request };
                 if let Some(reason) = denial.decision.reasons.first()

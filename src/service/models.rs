@@ -383,9 +383,7 @@ impl Service {
                 // next page begins must not name what is in them either.
                 let of = one.path.split('/').next().unwrap_or_default();
                 let shown = collection != "*"
-                    || *seen
-                        .entry(of.to_owned())
-                        .or_insert_with(|| self.authorise(caller, "s3:ListBucket", &format!("arn:aws:s3:::{of}"), |_| ()).is_ok());
+                    || *seen.entry(of.to_owned()).or_insert_with(|| self.may(caller, "s3:ListBucket", &format!("arn:aws:s3:::{of}")));
                 if shown {
                     from.clone_from(&one.path);
                     listed.push(one);
@@ -467,7 +465,7 @@ impl Service {
                 if Endpoint::kept_needs(&kept, path)? {
                     // Its name only to those who may see it.
                     let arn = EndpointName::parse(&kept.name)?.arn();
-                    let seen = self.authorise(caller, "sagemaker:DescribeEndpoint", &arn, |_| ()).is_ok();
+                    let seen = self.may(caller, "sagemaker:DescribeEndpoint", &arn);
                     let name = if seen { format!("endpoint `{}`", kept.name) } else { "an endpoint".to_owned() };
                     return Err(Error::conflict(format!("{name} runs `{path}`; delete the endpoint first")));
                 }

@@ -25,8 +25,8 @@ impl Service {
         let action = if exists { "iam:CreatePolicyVersion" } else { "iam:CreatePolicy" };
         let permit = self.authorise(caller, action, &arn, |_| ()).map_err(|denied| {
             // Whoever may not see the policy is not told by the action's name that it is there.
-            let hidden = self.authorise(caller, "iam:GetPolicy", &arn, |_| ()).is_err();
-            let new = if hidden { self.authorise(caller, "iam:CreatePolicy", &arn, |_| ()).err() } else { None };
+            let hidden = !self.may(caller, "iam:GetPolicy", &arn);
+            let new = if hidden { self.decide(caller, "iam:CreatePolicy", &arn, |_| ()).err() } else { None };
             new.unwrap_or(denied)
         })?;
         Policy::parse(document, PolicyKind::Identity)?;

@@ -338,10 +338,9 @@ impl Service {
         let action = change.action(noun, had_password);
         let permit = self.authorise_principal(caller, &action, noun, name.as_str(), Some(change)).map_err(|denied| {
             // Whoever may not see the user is not told by the action's name whether there is a password.
-            let hidden = self.authorise(caller, "iam:GetUser", &noun.arn(name.as_str()), |_| ()).is_err();
+            let hidden = !self.may(caller, "iam:GetUser", &noun.arn(name.as_str()));
             let plain = change.action(noun, true);
-            let other =
-                if hidden && plain != action { self.authorise(caller, &plain, &noun.arn(name.as_str()), |_| ()).err() } else { None };
+            let other = if hidden && plain != action { self.decide(caller, &plain, &noun.arn(name.as_str()), |_| ()).err() } else { None };
             other.unwrap_or(denied)
         })?;
         if let Change::Boundary(boundary) = change {

@@ -145,6 +145,19 @@ fn a_roles_trust_policy_is_changed_as_strictly_as_it_is_made() {
 }
 
 #[test]
+fn pins_are_in_the_audit() {
+    let server = Server::start();
+    server.put_model("a/m", &city(1, 100.0)).expect(201);
+    server.admin("PUT", "/api/v1/cache/pins/a/m", b"").expect(204);
+    server.admin("DELETE", "/api/v1/cache/pins/a/m", b"").expect(204);
+    let audit = server.admin("GET", "/api/v1/audit?limit=3", b"").expect(200).json();
+    let changes: Vec<_> = audit["changes"].as_array().unwrap().iter().map(|one| (&one["action"], &one["resource"])).collect();
+    let of = &json!("arn:aws:s3:::a/m");
+    let wanted = ["rookery:UnpinModel", "rookery:PinModel", "s3:PutObject"].map(|action| json!(action));
+    assert_eq!(changes, wanted.iter().map(|action| (action, of)).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_audit_is_paged_like_every_list_latest_first() {
     let server = Server::start();
     for name in ["a", "b", "c", "d", "e"] {

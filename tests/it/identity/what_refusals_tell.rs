@@ -78,6 +78,33 @@ fn whoever_may_nothing_cannot_tell_what_exists() {
 }
 
 #[test]
+fn what_the_server_asks_itself_is_no_denial_of_the_caller() {
+    let server = Server::start();
+    housing(&server);
+    server.put_model("hidden/m", &city(1, 100.0)).expect(201);
+    let own = [
+        statement("Allow", ["s3:*", "sagemaker:*"].as_slice(), "*"),
+        statement("Deny", "s3:ListBucket", "arn:aws:s3:::hidden"),
+        statement("Deny", ["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"].as_slice(), "*"),
+    ];
+    let maker = server.put_user("maker", &policy(own.to_vec()));
+    let denied = || {
+        let text = server.admin("GET", "/metrics", b"").expect(200).text();
+        let line = text.lines().find(|line| line.starts_with("rookery_principal_errors_total") && line.contains("user/maker")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    let listed = server.send("GET", "/api/v1/models", &maker, &[], b"").expect(200).text();
+    assert!(listed.contains("h/a/m.json") && !listed.contains("hidden"), "{listed}");
+    call(&server, &maker, "POST", "/api/v1/endpoints", &json!({ "name": "own", "stages": [{ "model": "h/a/m.json" }] })).expect(201);
+    assert_eq!(denied(), 0);
+    // Refused for the endpoint, whose name is left out.
+    server.send("DELETE", "/api/v1/models/h/a/m.json", &maker, &[], b"").expect(409);
+    assert_eq!(denied(), 0);
+    server.send("DELETE", "/api/v1/endpoints/own", &maker, &[], b"").expect(403);
+    assert_eq!(denied(), 1);
+}
+
+#[test]
 fn a_refusal_names_nothing_the_caller_may_not_see() {
     let server = Server::start();
     housing(&server);
