@@ -221,20 +221,29 @@ impl Partial {
             Err(TryLockError::Error(error)) => Err(failed(error)),
         };
         let identity = |file: fs::Metadata| (file.dev(), file.ino());
+        let names = |path: &Path, file: &File| {
+            let own = file.metadata().map(identity).map_err(failed)?;
+            Ok::<_, Error>(fs::symlink_metadata(path).map(identity).is_ok_and(|named| named == own))
+        };
         for _ in 0..TRIES {
             match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(held) => {
                     lock(&held)?;
                     // Whoever took it for a dead one before it was locked has removed it.
-                    let own = held.metadata().map(identity).map_err(failed)?;
-                    if fs::symlink_metadata(&path).map(identity).is_ok_and(|named| named == own) {
+                    if names(&path, &held)? {
                         return Ok(Self { path, held, put: false });
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                     // What an interrupted copy left has no lock.
-                    if let Ok(dead) = fs::OpenOptions::new().write(true).open(&path) {
-                        lock(&dead)?;
+                    let dead = match fs::OpenOptions::new().write(true).open(&path) {
+                        Ok(dead) => dead,
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                        Err(error) => return Err(failed(error)),
+                    };
+                    lock(&dead)?;
+                    // It may have been removed before it was locked, and what has the name now be somebody's.
+                    if names(&path, &dead)? {
                         fs::remove_file(&path).map_err(failed)?;
                     }
                 }

@@ -92,6 +92,10 @@ fn of_two_copies_to_one_place_the_second_is_refused_and_a_dead_one_is_replaced()
     assert_eq!(std::fs::read_to_string(&partial).unwrap(), "half of a copy");
     assert!(!backup.exists());
     drop(held);
+    // What is no dead copy says so.
+    let folder = server.db.with_file_name("taken.db");
+    std::fs::create_dir(beside(&folder, ".partial")).unwrap();
+    assert!(refused(&["backup", text(&folder), "--db", text(&server.db)]).contains("taken.db.partial`: Is a directory"));
     assert_eq!(rookery(&["backup", text(&backup), "--db", text(&server.db)], "").0, 0);
     assert!(!partial.exists());
     assert_eq!(verified(&backup)["models"], 1);
