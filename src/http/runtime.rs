@@ -129,7 +129,7 @@ impl<'a> Asked<'a> {
         }
         // Nothing is there by a longer name, and policies are asked before it is looked for.
         if let Some(target) = asked.target_model.filter(|target| target.len() > MODEL_PATH_MAX) {
-            let text = format!("the target model is named by {} bytes; at most {MODEL_PATH_MAX} fit", target.len());
+            let text = format!("the target model is {} bytes long; at most {MODEL_PATH_MAX} fit", target.len());
             return Err(Error::invalid(text));
         }
         Ok(asked)

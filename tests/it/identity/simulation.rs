@@ -39,7 +39,7 @@ fn a_simulated_tag_comes_before_the_principals_own() {
     let server = Server::start();
     make_user(&server, &json!({ "name": "ana", "tags": { "team": "blue" } }));
     let own = when(statement("Allow", "s3:GetObject", "*"), json!({ "StringEquals": { "aws:PrincipalTag/team": "blue" } }));
-    admin(&server, "PUT", "/api/v1/users/ana/policies/own", &policy(vec![own])).expect(201);
+    admin(&server, "PUT", "/api/v1/users/ana/policies/own", &policy(vec![own])).expect(204);
     let decided = |context: Value| {
         let request = json!({ "principal": "ana", "action": "s3:GetObject", "resource": "arn:aws:s3:::b/m", "context": context });
         admin(&server, "POST", "/api/v1/simulate", &request).expect(200).json()["decision"].clone()

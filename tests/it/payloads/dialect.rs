@@ -344,7 +344,7 @@ fn names_longer_than_any_are_refused_before_policies_are_asked() {
         server.send("POST", "/endpoints/p/invocations", &server.admin, &headers, HOUSE.as_bytes())
     };
     let long = ask("x-amzn-sagemaker-target-model", 1025).expect(400).message();
-    assert_eq!(long, "the target model is named by 1025 bytes; at most 1024 fit");
+    assert_eq!(long, "the target model is 1025 bytes long; at most 1024 fit");
     let long = ask("user-agent", 2049).expect(400).message();
     assert_eq!(long, "header `user-agent` is 2049 bytes long; at most 2048 are taken");
     assert!(ask("user-agent", 2048).expect(400).message().contains("missing a target model header"));
