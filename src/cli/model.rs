@@ -15,7 +15,7 @@ use super::{Onnxruntime, output};
 use crate::artifact::{Artifact, Limits};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::runtime::{self, Answered};
 use crate::tensor::Part;
 
@@ -116,11 +116,12 @@ fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) ->
     if as_json {
         output::value(&done);
     } else {
+        let features = done["features"].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
         output::line(format_args!(
-            "{path}: {} {}, {} features, {} bytes in memory, version {}",
+            "{path}: {} {}, {}, {} bytes in memory, version {}",
             text(&done["format"]),
             text(&done["kind"]),
-            done["features"],
+            counted(features, "feature"),
             done["memoryBytes"],
             text(&done["version"])
         ));
@@ -161,7 +162,10 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
     let mut rows = vec![
         vec!["format".to_owned(), format!("{} {}", summary.format, summary.kind)],
         vec!["written by".to_owned(), summary.library.clone().unwrap_or_else(|| "not said".to_owned())],
-        vec!["takes".to_owned(), format!("{} values per row{}", schema.features, if schema.missing { ", missing ones too" } else { "" })],
+        vec![
+            "takes".to_owned(),
+            format!("{} per row{}", counted(schema.features, "value"), if schema.missing { ", missing ones too" } else { "" }),
+        ],
     ];
     rows.extend(listed(&summary.inputs, |Part { name, kind, columns }| format!("`{}`: {columns} of {}", shown(name), kind.exact())));
     if schema.parts.len() == 1 && !schema.names.is_empty() {
@@ -169,7 +173,7 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
         let more = if schema.names.len() > NAMES_SHOWN { ", …" } else { "" };
         rows.push(vec!["columns".to_owned(), format!("{}{more}", names.join(", "))]);
     }
-    rows.push(vec!["answers".to_owned(), format!("{} values per row", summary.outputs)]);
+    rows.push(vec!["answers".to_owned(), format!("{} per row", counted(summary.outputs, "value"))]);
     rows.extend(listed(&summary.answers, |Answered { name, answered, kind, columns }| {
         format!("`{}`: {columns} of {}, as `{}`", shown(name), kind.exact(), shown(answered))
     }));

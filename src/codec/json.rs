@@ -8,7 +8,7 @@ use super::answer::{Answer, Form, write_label, write_number, write_value};
 use super::payload::{Cell, Rows};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::tensor::Block;
 
 /// Reads the whole of `body`.
@@ -196,7 +196,7 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
         if let Some(&[width]) = shape.as_deref()
             && usize::try_from(width) != Ok(rows.features())
         {
-            return Err(json.fail(format_args!("`shape` is {width}; the model takes {} features", rows.features())));
+            return Err(json.fail(format_args!("`shape` is {width}; the model takes {}", counted(rows.features(), "feature"))));
         }
         rows.sparse_row()?;
         let (mut left, mut count) = (keys.iter(), 0);

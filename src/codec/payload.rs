@@ -11,7 +11,7 @@ use super::number::{read_f32, read_f64};
 use super::parts::{One, Parts};
 use super::{csv, json, jsonlines, libsvm, recordio};
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 pub(super) const RECORDIO: &str = "application/x-recordio-protobuf";
@@ -304,7 +304,7 @@ impl<'a> Rows<'a> {
     pub fn end_row(&mut self) -> Result<()> {
         let (got, features) = (self.column, self.expect.features);
         if got != features {
-            return Err(Error::invalid(format!("row {} has {got} values; the model takes {features}", self.row + 1)));
+            return Err(Error::invalid(format!("row {} has {}; the model takes {features}", self.row + 1, counted(got, "value"))));
         }
         self.row += 1;
         self.column = 0;

@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::tensor::{Block, Part};
 
 /// The most numbers one request may spread into at any stage, 64 MiB of them. A short sparse body may announce many.
+use crate::names::counted;
 pub const CELLS_MAX: usize = 1 << 24;
 
 /// The most bytes of text, and of names beside it, that one answer may hold. A label may be long and the rows many.
@@ -110,7 +111,10 @@ fn answer(model: &dyn Model, input: &[Block], explain: bool, nanos: Option<u64>)
     let rows = input.first().map_or(0, Block::rows);
     let spread = if explain { schema.spread.saturating_mul(schema.features.saturating_add(1)) } else { schema.spread };
     if rows.checked_mul(spread).is_none_or(|cells| cells > CELLS_MAX) {
-        return Err(Error::new(Kind::TooLarge, format!("{rows} rows of {spread} values are too many for one answer; send fewer rows")));
+        return Err(Error::new(
+            Kind::TooLarge,
+            format!("{} of {spread} values would be too many for one answer; send fewer rows", counted(rows, "row")),
+        ));
     }
     let output = match nanos {
         None => Some(model.predict(input)?),
@@ -151,7 +155,7 @@ pub type Blocks = SmallVec<[Block; 1]>;
 /// A stage's scores as the parts that the next one takes: cut into its columns, each in its type.
 fn fit(scores: Block, schema: &Schema) -> Result<Blocks> {
     if scores.columns() != schema.features {
-        let text = format!("the stage before gives {} values per row, the model takes {}", scores.columns(), schema.features);
+        let text = format!("the stage before gives {} per row, the model takes {}", counted(scores.columns(), "value"), schema.features);
         return Err(Error::new(Kind::Model, text));
     }
     if let [part] = schema.parts.as_slice()

@@ -108,7 +108,7 @@ fn csv_is_read_in_every_spelling_and_refused_by_row_and_column() {
         (format!("{HOUSE}\n1,2,3,two,5,6,7,8\n"), "row 2, column 4 (`NUM_BATHROOMS`) is `two`, no number"),
         (format!("{HOUSE}\n1,2,3,4,5,6,7"), "row 2 has 7 values; the model takes 8"),
         (format!("{HOUSE}\n\n1,2,3,4,5,6,7,8,9"), "row 2 has 9 values; the model takes 8"),
-        ("1".to_owned(), "row 1 has 1 values; the model takes 8"),
+        ("1".to_owned(), "row 1 has 1 value; the model takes 8"),
         (format!("{HOUSE},\n"), "row 1 has 9 values"),
         (String::new(), "the body holds no row; send at least one"),
         ("\r\n\n".to_owned(), "the body holds no row"),

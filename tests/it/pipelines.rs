@@ -74,7 +74,7 @@ fn stages_hand_on_numbers_in_memory_and_name_who_failed() {
     // The second model takes three columns, the first stage now hands on one.
     let stages = json!([{ "model": "p/classes.json", "output": ["probability"] }, { "model": "p/cities/one" }]);
     let message = pipes.ask("narrow", stages, None).expect(424).message();
-    assert!(message.starts_with("stage 2 (`p/cities/one`): the stage before gives 1 values"), "{message}");
+    assert!(message.starts_with("stage 2 (`p/cities/one`): the stage before gives 1 value per row"), "{message}");
     let message = pipes.place.invoke("two", Some("absent"), &pipes.place.admin, &pipes.row).expect(400).message();
     assert!(message.contains("p/cities/absent"), "{message}");
     let message = pipes.place.invoke("two", Some("one"), &pipes.place.admin, "1,2").expect(400).message();

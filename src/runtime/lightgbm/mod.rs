@@ -19,6 +19,7 @@ use super::trees::affordable;
 use super::trees::wide::{Builder, Ensemble, Linear, Missing, Split, TreeNode};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f64s};
 use crate::error::{Error, Kind, Result};
+use crate::names::counted;
 use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "lightgbm", recognises, prepare, load };
@@ -72,7 +73,10 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         count += 1;
     }
     if count % groups != 0 {
-        return Err(Error::invalid(format!("the model has {count} trees, which is no whole number of iterations of {groups}")));
+        return Err(Error::invalid(format!(
+            "the model has {}, which is no whole number of iterations of {groups}",
+            counted(count, "tree")
+        )));
     }
     if file.average && count == 0 {
         return Err(Error::invalid("the model is the mean of no trees at all; train it for at least one iteration"));

@@ -9,7 +9,7 @@
 use crate::codec::number::read_f32;
 use crate::codec::pull::Pull;
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 
 /// The most feature names; each takes several times its bytes in the file.
 const NAMES_MAX: usize = 1 << 24;
@@ -183,7 +183,13 @@ impl Document {
         let mut margins: Vec<f32> = match self.base_scores.as_slice() {
             [one] => vec![*one; groups],
             many if many.len() == groups => many.to_vec(),
-            many => return Err(Error::invalid(format!("the model has {} base scores for {groups} outputs", many.len()))),
+            many => {
+                return Err(Error::invalid(format!(
+                    "the model has {} for {}",
+                    counted(many.len(), "base score"),
+                    counted(groups, "output")
+                )));
+            }
         };
         if !self.margin_base {
             link(&mut margins);
@@ -413,7 +419,7 @@ impl Trees {
                 self.kept = end;
                 Ok(())
             }
-            _ => Err(Error::invalid(format!("best_iteration is {iteration}; the model has {} trees", self.trees.len()))),
+            _ => Err(Error::invalid(format!("best_iteration is {iteration}; the model has {}", counted(self.trees.len(), "tree")))),
         }
     }
 
@@ -458,7 +464,11 @@ impl RawTree {
     /// Vector leaves times the dart weight.
     pub(super) fn scaled_vectors(&self, groups: usize, weight: f32) -> Result<Vec<f32>> {
         if self.vector_width > 1 && self.vector_width != groups {
-            return Err(Error::invalid(format!("a tree's leaves are {} wide; the model has {groups} outputs", self.vector_width)));
+            return Err(Error::invalid(format!(
+                "a tree's leaves are {} wide; the model has {}",
+                self.vector_width,
+                counted(groups, "output")
+            )));
         }
         Ok(self.vectors.iter().map(|value| if weight == 1.0 { *value } else { value * weight }).collect())
     }

@@ -25,6 +25,7 @@ use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::codec::pull::Json;
 use crate::codec::ubjson::Ubjson;
 use crate::error::{Error, Kind, Result};
+use crate::names::counted;
 use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "xgboost", recognises, prepare, load };
@@ -110,7 +111,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         return Err(Error::invalid(format!("the model has {groups} outputs; at most {OUTPUTS_MAX} can be served")));
     }
     if !document.names.is_empty() && document.names.len() != features {
-        return Err(Error::invalid(format!("the model names {} of its {features} features", document.names.len())));
+        return Err(Error::invalid(format!("the model names {} of its {}", document.names.len(), counted(features, "feature"))));
     }
     let base = document.base_margins(groups, |scores| objective.margins(scores))?;
     let base_last = document.adds_base_last();
@@ -299,7 +300,7 @@ impl Model for XgBoost {
         if rows.checked_mul(width).is_none_or(|cells| cells > CELLS_MAX) {
             return Err(Error::new(
                 Kind::TooLarge,
-                format!("{rows} rows of {width} contributions are too many for one answer; send fewer rows"),
+                format!("{} of {width} contributions would be too many for one answer; send fewer rows", counted(rows, "row")),
             ));
         }
         let mut out = vec![0.0; rows * width];
