@@ -9,7 +9,7 @@
 use super::answer::{Answer, CONTRIBUTIONS, Form, write_number, write_value};
 use super::json::write_values;
 use super::number::read_f32;
-use super::payload::{Cell, Rows, is, is_missing};
+use super::payload::{Cell, Rows, is, is_infinite, is_missing};
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::tensor::Block;
@@ -33,6 +33,7 @@ pub(super) fn without_header(parameters: &str) -> Result<()> {
 /// # Errors
 /// Naming row and column.
 pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
+    rows.empty_is("an empty cell");
     let mut rest = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     while !rest.is_empty() {
         rest = line(rest, rows)?;
@@ -165,6 +166,9 @@ fn skip_blanks(mut text: &[u8]) -> &[u8] {
 fn not_a_number(text: &[u8], rows: &Rows<'_>) -> crate::error::Error {
     let end = text.iter().position(|&b| matches!(b, b',' | b'\n')).unwrap_or(text.len());
     let found = String::from_utf8_lossy(text.get(..end).unwrap_or_default()).into_owned();
+    if is_infinite(found.trim().as_bytes()) {
+        return rows.infinite(found.trim());
+    }
     rows.refuse(format_args!("is `{}`, no number; send numbers only (a category as its code), without a header line", shown(found.trim())))
 }
 

@@ -16,6 +16,7 @@ use crate::tensor::Block;
 /// # Errors
 /// Naming row and column, or the place in the JSON.
 pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
+    rows.empty_is("null");
     let mut json = Json::within(body, rows.depth());
     match json.peek()? {
         Next::Array => list(&mut json, rows)?,
@@ -123,7 +124,10 @@ fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     match json.peek()? {
         Next::Number => {
             let number = json.number()?;
-            rows.push(number)
+            rows.push(number).map_err(|error| match json.infinity() {
+                Some(word) if number.is_infinite() => rows.infinite(word),
+                _ => error,
+            })
         }
         Next::Null => {
             json.null()?;

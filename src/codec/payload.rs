@@ -105,6 +105,8 @@ pub struct Rows<'a> {
     column: usize,
     /// Whether it is a sparse row's value that is read: places are named by feature then.
     sparse: bool,
+    /// How the format writes a missing value.
+    empty: &'static str,
     /// The columns that the latest sparse row has set, and whether each stood behind the one before.
     set: Vec<usize>,
     ascending: bool,
@@ -126,7 +128,12 @@ impl<'a> Rows<'a> {
         } else {
             Filling::Parts(Parts::new(expect.parts))
         };
-        Self { expect, filling, row: 0, column: 0, sparse: false, set: Vec::new(), ascending: true }
+        Self { expect, filling, row: 0, column: 0, sparse: false, empty: "NaN", set: Vec::new(), ascending: true }
+    }
+
+    /// Says how a missing value is written, for refusals.
+    pub fn empty_is(&mut self, empty: &'static str) {
+        self.empty = empty;
     }
 
     /// The columns of every row.
@@ -162,7 +169,7 @@ impl<'a> Rows<'a> {
         if value.is_finite() {
             return self.place(value);
         }
-        if value.is_nan() { self.push_missing() } else { Err(self.refuse("is too large for the model's 32-bit numbers")) }
+        if value.is_nan() { self.push_missing() } else { Err(self.too_large(32)) }
     }
 
     /// Adds a missing value.
@@ -204,7 +211,7 @@ impl<'a> Rows<'a> {
         }
         if self.dense() {
             let value = self.number(cell, read_f32, |wide| wide as f32)?;
-            return self.push(value);
+            return self.push(self.finite(cell, value)?);
         }
         if self.row * self.expect.features + self.column >= self.expect.cells {
             return Err(self.too_many());
@@ -221,8 +228,8 @@ impl<'a> Rows<'a> {
     /// A cell as a column of `kind` takes it.
     fn one(&self, kind: Option<ValueKind>, cell: Cell<'_>) -> Result<One> {
         Ok(match kind {
-            Some(ValueKind::F32) => One::F32(self.finite(self.number(cell, read_f32, |wide| wide as f32)?, |value| value.is_infinite())?),
-            Some(ValueKind::F64) => One::F64(self.finite(self.number(cell, read_f64, |wide| wide)?, |value| value.is_infinite())?),
+            Some(ValueKind::F32) => One::F32(self.finite(cell, self.number(cell, read_f32, |wide| wide as f32)?)?),
+            Some(ValueKind::F64) => One::F64(self.finite(cell, self.number(cell, read_f64, |wide| wide)?)?),
             Some(ValueKind::I64) => One::I64(self.whole(cell)?),
             Some(ValueKind::Bool) => One::Bool(self.truth(cell)?),
             Some(ValueKind::Text) => One::Text(self.text(cell)?),
@@ -249,12 +256,32 @@ impl<'a> Rows<'a> {
         }
         match read(text.as_bytes()) {
             Some((value, used)) if used == text.len() => Ok(value),
+            _ if is_infinite(text.as_bytes()) => Err(self.infinite(text)),
             _ => Err(self.refuse(format_args!("is `{}`, no number", shown(text)))),
         }
     }
 
-    fn finite<T>(&self, value: T, infinite: impl Fn(&T) -> bool) -> Result<T> {
-        if infinite(&value) { Err(self.refuse("is too large for the model's numbers")) } else { Ok(value) }
+    fn finite<T: Copy + Into<f64>>(&self, cell: Cell<'_>, value: T) -> Result<T> {
+        if !value.into().is_infinite() {
+            return Ok(value);
+        }
+        Err(match cell {
+            Cell::F64(wide) if wide.is_infinite() => self.infinite(if wide > 0.0 { "infinity" } else { "-infinity" }),
+            _ => self.too_large(8 * size_of::<T>()),
+        })
+    }
+
+    /// Refuses what stands for infinity: the libraries refuse it too, or answer what nobody asked.
+    pub fn infinite(&self, written: &str) -> Error {
+        self.refuse(format_args!("is `{}`, and no model takes an infinite value; send {}", shown(written), self.instead("a finite number")))
+    }
+
+    fn too_large(&self, bits: usize) -> Error {
+        self.refuse(format_args!("is too large for the model's {bits}-bit numbers; send {}", self.instead("a smaller one")))
+    }
+
+    fn instead(&self, number: &str) -> String {
+        if self.expect.missing { format!("{number}, or {} for a missing value", self.empty) } else { number.to_owned() }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "whole and in range as checked")]
@@ -263,6 +290,9 @@ impl<'a> Rows<'a> {
         match cell {
             Cell::Bare(text) => text.parse().or_else(|_| match read_f64(text.as_bytes()) {
                 Some((value, used)) if used == text.len() && value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
+                Some((value, used)) if used == text.len() && value.abs() >= 9e15 => {
+                    Err(self.refuse("is too large for the model's whole numbers; send a smaller one"))
+                }
                 _ => Err(no(text)),
             }),
             Cell::F64(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
@@ -394,6 +424,12 @@ impl<'a> Rows<'a> {
             Filling::Parts(parts) => parts.finish().ok_or_else(whole),
         }
     }
+}
+
+/// Whether a written value stands for an infinite number.
+pub(super) fn is_infinite(text: &[u8]) -> bool {
+    let word = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    [&b"inf"[..], b"infinity"].iter().any(|infinity| word.eq_ignore_ascii_case(infinity))
 }
 
 /// Whether a written value stands for a missing number.

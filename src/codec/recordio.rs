@@ -244,7 +244,7 @@ mod tests {
             (record(Values::Float32(Float32 { values: vec![1.0], keys: vec![9], shape: vec![3] })), "feature 9"),
             (record(Values::Float32(Float32 { values: vec![1.0], keys: vec![1], shape: vec![4] })), "`shape` is 4"),
             (record(Values::Float32(Float32 { values: vec![1.0], keys: vec![1, 2], shape: vec![3] })), "2 `keys` for 1"),
-            (record(Values::Float32(Float32 { values: vec![f32::INFINITY, 0.0, 0.0], ..Default::default() })), "too large"),
+            (record(Values::Float32(Float32 { values: vec![f32::INFINITY, 0.0, 0.0], ..Default::default() })), "is `infinity`"),
             (record(Values::Bytes(Bytes::default())), "holds bytes"),
             (framed(&[]), "no feature `values`"),
             ([MAGIC.to_le_bytes(), (1u32 << 29 | 4).to_le_bytes(), [0; 4]].concat(), "several frames"),
