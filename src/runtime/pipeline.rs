@@ -1,6 +1,9 @@
 //! Models in a row: each stage's scores are the next one's columns, handed over in memory.
 //!
-//! Knows nothing of endpoints or caches; `service/invoke.rs` brings the loaded models.
+//! Knows nothing of endpoints or caches; `service/invoke.rs` brings the loaded models. Next: `pipeline/ahead.rs`, which
+//! tells before any call what can never be answered.
+
+pub mod ahead;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -9,10 +12,10 @@ use super::select::{Selected, select};
 use super::{Extra, Model, Output, Schema};
 use crate::codec::answer::CONTRIBUTIONS;
 use crate::error::{Error, Kind, Result};
+use crate::names::counted;
 use crate::tensor::{Block, Part};
 
 /// The most numbers one request may spread into at any stage, 64 MiB of them. A short sparse body may announce many.
-use crate::names::counted;
 pub const CELLS_MAX: usize = 1 << 24;
 
 /// The most bytes of text, and of names beside it, that one answer may hold. A label may be long and the rows many.
