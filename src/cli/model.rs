@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use super::client::{Body, Server, encoded};
 use super::{Onnxruntime, output};
 use crate::artifact::{Artifact, Limits};
+use crate::codec::columns::Categories;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::names::{counted, shown};
-use crate::runtime::{self, Answered};
+use crate::runtime::{self, Answered, Schema};
 use crate::tensor::Part;
 
 /// Column names that `check` shows in a line, and the lines of inputs and outputs.
@@ -135,6 +136,15 @@ fn listed<'a, T>(all: &'a [T], line: impl Fn(&'a T) -> String) -> impl Iterator<
     all.iter().take(NAMES_SHOWN).map(line).chain(more).map(|line| vec![String::new(), line])
 }
 
+/// The categories' texts of every column that has some, by its name or, without one, its number from 1.
+fn categories(schema: &Schema) -> Value {
+    let one = |(column, texts): (usize, &Categories)| {
+        let name = schema.names.get(column).map_or_else(|| (column + 1).to_string(), |name| name.to_string());
+        (name, json!(&**texts))
+    };
+    schema.names.categorical().map(one).collect::<serde_json::Map<_, _>>().into()
+}
+
 /// Prepares and loads the file as an upload and a first call would, and says what came of it.
 fn check(file: &Path, as_json: bool) -> Result<()> {
     let open = File::open(file).map_err(|error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error))?;
@@ -153,7 +163,7 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
         output::value(&json!({
             "format": summary.format, "kind": summary.kind, "library": summary.library, "features": summary.features,
             "featureNames": summary.names, "inputs": schema.parts.as_slice(), "outputs": summary.outputs, "answers": summary.answers,
-            "missingValues": schema.missing,
+            "categories": categories(schema), "missingValues": schema.missing,
             "trees": summary.trees, "memoryBytes": model.weight(), "preparedBytes": length, "prepareMillis": millis(prepare),
             "loadMillis": millis(load),
         }));
@@ -172,6 +182,12 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
         let names: Vec<String> = schema.names.iter().take(NAMES_SHOWN).map(|name| shown(name)).collect();
         let more = if schema.names.len() > NAMES_SHOWN { ", …" } else { "" };
         rows.push(vec!["columns".to_owned(), format!("{}{more}", names.join(", "))]);
+    }
+    for (column, texts) in schema.names.categorical() {
+        let name = schema.names.get(column).map_or_else(|| format!("column {}", column + 1), |name| shown(name));
+        let some: Vec<String> = texts.iter().take(NAMES_SHOWN).map(|text| format!("`{}`", shown(text))).collect();
+        let more = if texts.len() > NAMES_SHOWN { ", …" } else { "" };
+        rows.push(vec![format!("{name}: a code or one of"), format!("{}{more}", some.join(", "))]);
     }
     rows.push(vec!["answers".to_owned(), format!("{} per row", counted(summary.outputs, "value"))]);
     rows.extend(listed(&summary.answers, |Answered { name, answered, kind, columns }| {

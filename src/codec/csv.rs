@@ -87,7 +87,11 @@ fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
         return Ok(after);
     }
     if rows.takes_text() {
-        return text_cell(rest, rows);
+        return text_cell(rest, rows, |text| Cell::Text(text));
+    }
+    // A number is a code as before; what else stands there is read as the data frame's file was.
+    if rows.takes_category() {
+        return text_cell(rest, rows, |text| Cell::Bare(text));
     }
     let text = skip_blanks(rest);
     let (inner, after) = match text {
@@ -127,10 +131,10 @@ fn bare(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// Reads a cell of a text column and returns what follows it: as written, or what its quotes hold, where a doubled quote
 /// is one, and the blanks behind them.
-fn text_cell<'a>(text: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
+fn text_cell<'a>(text: &'a [u8], rows: &mut Rows<'_>, cell: impl Fn(&str) -> Cell<'_>) -> Result<&'a [u8]> {
     let push = |rows: &mut Rows<'_>, text: &[u8]| {
         let text = std::str::from_utf8(text).map_err(|_| rows.refuse("is not UTF-8"))?;
-        rows.push_cell(Cell::Text(text))
+        rows.push_cell(cell(text))
     };
     let [b'"', quoted @ ..] = text else {
         let (written, after) = bare(text);

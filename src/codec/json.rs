@@ -133,6 +133,7 @@ fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
             json.null()?;
             rows.push_missing()
         }
+        Next::String if rows.takes_category() => rows.push_cell(Cell::Text(&json.string()?)),
         _ => Err(rows.refuse("is no number; send numbers, or null for a missing value")),
     }
 }

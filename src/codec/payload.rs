@@ -6,7 +6,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::columns::Columns;
+use super::columns::{Categories, Columns};
 use super::number::{read_f32, read_f64};
 use super::parts::{One, Parts};
 use super::{csv, json, jsonlines, libsvm, recordio};
@@ -15,6 +15,9 @@ use crate::names::{counted, shown};
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 pub(super) const RECORDIO: &str = "application/x-recordio-protobuf";
+
+/// How many categories a refusal names.
+const CATEGORIES_SHOWN: usize = 5;
 
 /// What rows are expected.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +164,11 @@ impl<'a> Rows<'a> {
         matches!(&self.filling, Filling::Parts(parts) if parts.kind() == Some(ValueKind::Text))
     }
 
+    /// Whether the next value may be a category's text where its code is taken.
+    pub fn takes_category(&self) -> bool {
+        self.dense() && self.expect.names.categories(self.column).is_some()
+    }
+
     /// Adds the next value of a dense row.
     ///
     /// # Errors
@@ -242,9 +250,18 @@ impl<'a> Rows<'a> {
             Cell::F64(value) if value.is_nan() => "",
             Cell::F64(value) => return Ok(narrow(value)),
             Cell::Missing => "",
-            Cell::Bare(text) => text,
+            Cell::Bare(text) => match self.expect.names.categories(self.column) {
+                Some(categories) => match self.plain_or_code(text, categories)? {
+                    Ok(plain) => plain,
+                    Err(code) => return Ok(T::from(code)),
+                },
+                None => text,
+            },
             Cell::Bool(_) => return Err(self.refuse("is true or false, no number")),
-            Cell::Text(_) => return Err(self.refuse("is text, no number")),
+            Cell::Text(text) => match self.expect.names.categories(self.column) {
+                Some(categories) => return self.code(text, categories).map(T::from),
+                None => return Err(self.refuse("is text, no number")),
+            },
         };
         if is_missing(text.as_bytes()) {
             let what = if text.is_empty() { "empty" } else { "no number" };
@@ -259,6 +276,32 @@ impl<'a> Rows<'a> {
             _ if is_infinite(text.as_bytes()) => Err(self.infinite(text)),
             _ => Err(self.refuse(format_args!("is `{}`, no number", shown(text)))),
         }
+    }
+
+    /// The code of a category.
+    #[expect(clippy::cast_precision_loss, reason = "codes are below 2^24")]
+    fn code(&self, text: &str, categories: &Categories) -> Result<f32> {
+        if let Some(code) = categories.code(text) {
+            return Ok(code as f32);
+        }
+        let some: Vec<String> = categories.iter().take(CATEGORIES_SHOWN).map(|text| format!("`{}`", shown(text))).collect();
+        let more = categories.len().saturating_sub(CATEGORIES_SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(self.refuse(format_args!(
+            "is `{}`, none of the categories the model was trained on, which are {}{more}; send one of them or its code",
+            shown(text),
+            some.join(", ")
+        )))
+    }
+
+    /// What is written without saying whether it is a number: a code or a missing value as it is, else a category's code.
+    /// Numbers go first, so that codes stay codes where categories are written in digits.
+    fn plain_or_code<'t>(&self, text: &'t str, categories: &Categories) -> Result<std::result::Result<&'t str, f32>> {
+        let plain = text.trim().trim_matches('"').trim();
+        let is_number = read_f32(plain.as_bytes()).is_some_and(|(_, used)| used == plain.len());
+        let is_plain =
+            is_number || plain.is_empty() && text.trim().is_empty() || is_missing(plain.as_bytes()) && categories.code(text).is_none();
+        if is_plain { Ok(Ok(plain)) } else { self.code(text, categories).map(Err) }
     }
 
     fn finite<T: Copy + Into<f64>>(&self, cell: Cell<'_>, value: T) -> Result<T> {

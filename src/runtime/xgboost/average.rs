@@ -112,6 +112,10 @@ impl Average {
     fn new(members: Vec<Box<dyn Model>>, vote: bool) -> Result<Self> {
         let first = members.first().ok_or_else(|| Error::new(Kind::Internal, "an ensemble without a model"))?;
         let mut schema = first.schema().clone();
+        // Trained on different tables, members have different codes for one text.
+        if members.iter().any(|member| member.schema().names != schema.names) {
+            schema.names = schema.names.with_categories(Vec::new());
+        }
         if vote {
             // All votes for a row are held until they are counted.
             schema.spread = schema.spread.max(schema.outputs.saturating_mul(members.len()));

@@ -6,6 +6,7 @@
 //! places, a model inside what `Booster.serialize` and pickles hold. The layout is the library's own (its repository,
 //! `doc/model.schema`). Next: `legacy.rs`, the binary form of old; `mod.rs`, which checks and builds.
 
+use super::categories::{Lists, read_categories};
 use crate::codec::number::read_f32;
 use crate::codec::pull::Pull;
 use crate::error::{Error, Result};
@@ -27,6 +28,7 @@ pub(super) struct Document {
     pub(super) booster_name: String,
     pub(super) features: usize,
     pub(super) names: Vec<Box<str>>,
+    pub(super) categories: Lists,
     pub(super) booster: Booster,
     base_scores: Vec<f32>,
     /// The base scores are margins already, as files before 1.0 hold them.
@@ -90,6 +92,7 @@ pub(super) struct Learner {
     pub(super) targets: usize,
     pub(super) features: usize,
     pub(super) names: Vec<Box<str>>,
+    pub(super) categories: Lists,
     pub(super) best: Best,
     pub(super) booster_name: Option<String>,
     pub(super) trees: Option<Trees>,
@@ -152,6 +155,7 @@ impl Document {
             booster_name,
             features: learner.features,
             names: learner.names,
+            categories: learner.categories,
             booster,
             base_scores: learner.base_scores.unwrap_or_else(|| vec![0.5]),
             margin_base: learner.margin_base,
@@ -314,6 +318,7 @@ fn read_model<'a, P: Pull<'a>>(document: &mut P, learner: &mut Learner) -> Resul
                     Ok(())
                 })?;
             }
+            "cats" => learner.categories = read_categories(document)?,
             "tree_info" => model.groups = document.integers()?,
             "iteration_indptr" => model.iterations = document.integers()?,
             "gbtree_model_param" => document.object(|document, key| {

@@ -1,11 +1,13 @@
 //! XGBoost models, as JSON, UBJSON, binary or pickled: every booster, every objective, bit-equal margins.
 //!
-//! `document.rs` reads JSON and UBJSON, `legacy.rs` the binary form, `pickle.rs` finds any of them in a pickle;
-//! `objective.rs` knows what objectives do to numbers; here they become a model. What decides the bits: sums start
-//! from the base margin (before 1.3 they end with it) and add trees in order in `f32`; dart weights are multiplied into
-//! the leaves first; gblinear starts from bias + base; `average.rs` lets several answer as one. Next: `document.rs`.
+//! `document.rs` reads JSON and UBJSON, `categories.rs` the data frame's categories in it, `legacy.rs` the binary form,
+//! `pickle.rs` finds any of them in a pickle; `objective.rs` knows what objectives do to numbers; here they become a
+//! model. What decides the bits: sums start from the base margin (before 1.3 they end with it) and add trees in order
+//! in `f32`; dart weights are multiplied into the leaves first; gblinear starts from bias + base; `average.rs` lets
+//! several answer as one. Next: `document.rs`.
 
 pub(super) mod average;
+mod categories;
 mod document;
 mod legacy;
 mod objective;
@@ -16,12 +18,14 @@ use std::io::Read;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use self::categories::Lists;
 use self::document::{Booster, Document, Learner as Found, RawTree, read_model_file};
 use self::objective::Objective;
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::{Builder, Ensemble, Split, TreeNode, affordable};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
+use crate::codec::columns::Columns;
 use crate::codec::pull::Json;
 use crate::codec::ubjson::Ubjson;
 use crate::error::{Error, Kind, Result};
@@ -46,6 +50,9 @@ struct Head {
     /// Trees are added up first and the base margin last, as older versions did.
     base_last: bool,
     linear: bool,
+    /// The texts that codes stand for, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    categories: Lists,
 }
 
 #[derive(Debug)]
@@ -126,8 +133,9 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
             Learner::Linear(weights.clone())
         }
     };
-    let head =
-        Head { objective, features, groups, names: document.names.clone(), base, base_last, linear: matches!(learner, Learner::Linear(_)) };
+    let categories = categories::believed(document.categories.clone(), features, document.release());
+    let linear = matches!(learner, Learner::Linear(_));
+    let head = Head { objective, features, groups, names: document.names.clone(), base, base_last, linear, categories };
     let mut writer = Writer::new(&head)?;
     match &learner {
         Learner::Trees(trees) => trees.write(&mut writer),
@@ -229,9 +237,13 @@ fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
 
 impl XgBoost {
     fn new(head: Head, learner: Learner) -> Self {
-        let Head { objective, features, groups, names, base, base_last, linear: _ } = head;
+        let Head { objective, features, groups, names, base, base_last, linear: _, categories } = head;
         let outputs = objective.outputs(groups);
-        let schema = Schema { spread: groups, names: names.into(), ..Schema::matrix(ValueKind::F32, features, outputs) };
+        let schema = Schema {
+            spread: groups,
+            names: Columns::from(names).with_categories(categories),
+            ..Schema::matrix(ValueKind::F32, features, outputs)
+        };
         Self { objective, groups, schema, base, base_last, learner }
     }
 
