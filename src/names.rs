@@ -148,6 +148,20 @@ pub fn shown(text: &str) -> String {
     out
 }
 
+/// `count` of what one of is called `one`, for a message: `1 value`, `3 values`, `2 classes`.
+pub fn counted(count: usize, one: &str) -> String {
+    match one {
+        _ if count == 1 => format!("1 {one}"),
+        _ if one.ends_with('s') => format!("{count} {one}es"),
+        _ => format!("{count} {}s", one.strip_suffix("ry").map_or_else(|| one.to_owned(), |stem| format!("{stem}rie"))),
+    }
+}
+
+/// The beginning of "1 byte follows …" or "3 bytes follow …".
+pub fn following(bytes: usize) -> String {
+    format!("{} follow{}", counted(bytes, "byte"), if bytes == 1 { "s" } else { "" })
+}
+
 /// The name of an endpoint or variant: 1–63 letters, digits and hyphens, a letter or digit first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointName(Arc<str>);
@@ -313,6 +327,13 @@ mod tests {
         }
         assert!(Prefix::parse("housing").is_err());
         assert!(Prefix::parse("/").is_err());
+    }
+
+    #[test]
+    fn one_is_told_from_many() {
+        let all = [(0, "value"), (1, "class"), (2, "class"), (1, "entry"), (3, "category")].map(|(count, one)| counted(count, one));
+        assert_eq!([following(1), following(2)], ["1 byte follows", "2 bytes follow"]);
+        assert_eq!(all, ["0 values", "1 class", "2 classes", "1 entry", "3 categories"]);
     }
 
     #[test]

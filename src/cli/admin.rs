@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Database, output};
 use crate::authn::MasterKey;
 use crate::error::Result;
+use crate::names::counted;
 use crate::store::{self, Verified};
 
 /// Copy a database while it serves.
@@ -52,8 +53,12 @@ fn tell(verified: Verified, as_json: bool) {
                 store::SCHEMA_VERSION
             ));
         }
+        let count = |count: u64, one: &str| counted(usize::try_from(count).unwrap_or(usize::MAX), one);
         output::line(format_args!(
-            "ok: {models} models, {artifacts} artifacts of {bytes} bytes in all have their SHA-256, {staged} uploads under way"
+            "ok: {}, {} of {bytes} bytes in all have their SHA-256, {} under way",
+            count(models, "model"),
+            count(artifacts, "artifact"),
+            count(staged, "upload")
         ));
     }
 }

@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use super::client::{Body, Server, encoded};
 use super::{Onnxruntime, output};
 use crate::artifact::{Artifact, Limits};
+use crate::codec::columns::Categories;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::names::shown;
-use crate::runtime::{self, Answered};
+use crate::names::{counted, shown};
+use crate::runtime::{self, Answered, Schema};
 use crate::tensor::Part;
 
 /// Column names that `check` shows in a line, and the lines of inputs and outputs.
@@ -116,11 +117,12 @@ fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) ->
     if as_json {
         output::value(&done);
     } else {
+        let features = done["features"].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
         output::line(format_args!(
-            "{path}: {} {}, {} features, {} bytes in memory, version {}",
+            "{path}: {} {}, {}, {} bytes in memory, version {}",
             text(&done["format"]),
             text(&done["kind"]),
-            done["features"],
+            counted(features, "feature"),
             done["memoryBytes"],
             text(&done["version"])
         ));
@@ -132,6 +134,15 @@ fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) ->
 fn listed<'a, T>(all: &'a [T], line: impl Fn(&'a T) -> String) -> impl Iterator<Item = Vec<String>> {
     let more = (all.len() > NAMES_SHOWN).then(|| format!("and {} more; --json lists all", all.len() - NAMES_SHOWN));
     all.iter().take(NAMES_SHOWN).map(line).chain(more).map(|line| vec![String::new(), line])
+}
+
+/// The categories' texts of every column that has some, by its name or, without one, its number from 1.
+fn categories(schema: &Schema) -> Value {
+    let one = |(column, texts): (usize, &Categories)| {
+        let name = schema.names.get(column).map_or_else(|| (column + 1).to_string(), |name| name.to_string());
+        (name, json!(&**texts))
+    };
+    schema.names.categorical().map(one).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// Prepares and loads the file as an upload and a first call would, and says what came of it.
@@ -152,7 +163,7 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
         output::value(&json!({
             "format": summary.format, "kind": summary.kind, "library": summary.library, "features": summary.features,
             "featureNames": summary.names, "inputs": schema.parts.as_slice(), "outputs": summary.outputs, "answers": summary.answers,
-            "missingValues": schema.missing,
+            "categories": categories(schema), "missingValues": schema.missing,
             "trees": summary.trees, "memoryBytes": model.weight(), "preparedBytes": length, "prepareMillis": millis(prepare),
             "loadMillis": millis(load),
         }));
@@ -161,7 +172,10 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
     let mut rows = vec![
         vec!["format".to_owned(), format!("{} {}", summary.format, summary.kind)],
         vec!["written by".to_owned(), summary.library.clone().unwrap_or_else(|| "not said".to_owned())],
-        vec!["takes".to_owned(), format!("{} values per row{}", schema.features, if schema.missing { ", missing ones too" } else { "" })],
+        vec![
+            "takes".to_owned(),
+            format!("{} per row{}", counted(schema.features, "value"), if schema.missing { ", missing ones too" } else { "" }),
+        ],
     ];
     rows.extend(listed(&summary.inputs, |Part { name, kind, columns }| format!("`{}`: {columns} of {}", shown(name), kind.exact())));
     if schema.parts.len() == 1 && !schema.names.is_empty() {
@@ -169,7 +183,13 @@ fn check(file: &Path, as_json: bool) -> Result<()> {
         let more = if schema.names.len() > NAMES_SHOWN { ", …" } else { "" };
         rows.push(vec!["columns".to_owned(), format!("{}{more}", names.join(", "))]);
     }
-    rows.push(vec!["answers".to_owned(), format!("{} values per row", summary.outputs)]);
+    for (column, texts) in schema.names.categorical() {
+        let name = schema.names.get(column).map_or_else(|| format!("column {}", column + 1), |name| shown(name));
+        let some: Vec<String> = texts.iter().take(NAMES_SHOWN).map(|text| format!("`{}`", shown(text))).collect();
+        let more = if texts.len() > NAMES_SHOWN { ", …" } else { "" };
+        rows.push(vec![format!("{name}: a code or one of"), format!("{}{more}", some.join(", "))]);
+    }
+    rows.push(vec!["answers".to_owned(), format!("{} per row", counted(summary.outputs, "value"))]);
     rows.extend(listed(&summary.answers, |Answered { name, answered, kind, columns }| {
         format!("`{}`: {columns} of {}, as `{}`", shown(name), kind.exact(), shown(answered))
     }));

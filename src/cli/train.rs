@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::output;
 use crate::artifact::{Artifact, Limits};
 use crate::error::{Error, Result};
+use crate::names::counted;
 use crate::runtime;
 use crate::runtime::knn::named;
 use crate::train::loss::Loss;
@@ -153,12 +154,12 @@ impl Files {
         }
         let more: Vec<String> = more.as_object().into_iter().flatten().map(|(name, value)| format!(", {name} {value}")).collect();
         output::line(format_args!(
-            "{}: {} {} of {} rows, {} features, {} bytes{}",
+            "{}: {} {} of {}, {}, {} bytes{}",
             self.output.display(),
             summary.format,
             summary.kind,
-            table.rows(),
-            summary.features,
+            counted(table.rows(), "row"),
+            counted(summary.features, "feature"),
             artifact.len(),
             more.concat()
         ));

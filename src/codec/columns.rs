@@ -1,8 +1,8 @@
-//! The names of a model's columns, and where a name stands among them.
+//! The names of a model's columns, where a name stands among them, and the texts that a column's codes stand for.
 //!
 //! A row that names its columns asks for every one of them, so a place is found without going through the names: their
-//! order is worked out once for a model, by the first row that asks. Knows neither rows nor models. Next: `json.rs`,
-//! which asks.
+//! order is worked out once for a model, by the first row that asks. So it is with categories. Knows neither rows nor
+//! models. Next: `json.rs`, which asks for names; `payload.rs`, which asks for codes.
 
 use std::ops::Deref;
 use std::sync::OnceLock;
@@ -12,6 +12,27 @@ use std::sync::OnceLock;
 pub struct Columns {
     names: Vec<Box<str>>,
     order: OnceLock<Order>,
+    /// By column, ascending; only of columns whose categories are texts.
+    categories: Vec<(usize, Categories)>,
+}
+
+/// The texts that the codes of a column stand for: code 0 for the first.
+#[derive(Debug, Clone, Default)]
+pub struct Categories(Columns);
+
+impl Categories {
+    /// The code of `text`.
+    pub fn code(&self, text: &str) -> Option<usize> {
+        self.0.place(text)
+    }
+}
+
+impl Deref for Categories {
+    type Target = [Box<str>];
+
+    fn deref(&self) -> &[Box<str>] {
+        &self.0
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -45,15 +66,35 @@ impl Columns {
         self.order().distinct
     }
 
+    /// With the texts that codes stand for, each list with its column.
+    #[must_use]
+    pub fn with_categories(mut self, lists: Vec<(usize, Vec<Box<str>>)>) -> Self {
+        self.categories = lists.into_iter().map(|(column, texts)| (column, Categories(texts.into()))).collect();
+        self.categories.sort_by_key(|(column, _)| *column);
+        self
+    }
+
+    /// What the codes of `column` stand for, where it is known.
+    pub fn categories(&self, column: usize) -> Option<&Categories> {
+        let at = self.categories.binary_search_by_key(&column, |(column, _)| *column).ok()?;
+        self.categories.get(at).map(|(_, categories)| categories)
+    }
+
+    /// The columns whose codes stand for texts, and these.
+    pub fn categorical(&self) -> impl ExactSizeIterator<Item = (usize, &Categories)> {
+        self.categories.iter().map(|(column, categories)| (*column, categories))
+    }
+
     /// Bytes in memory, the order included whether it was asked for or not.
     pub fn weight(&self) -> usize {
-        self.names.iter().map(|name| size_of::<Box<str>>() + name.len() + size_of::<u32>()).sum()
+        let names: usize = self.names.iter().map(|name| size_of::<Box<str>>() + name.len() + size_of::<u32>()).sum();
+        names + self.categories.iter().map(|(_, list)| size_of::<(usize, Categories)>() + list.0.weight()).sum::<usize>()
     }
 }
 
 impl From<Vec<Box<str>>> for Columns {
     fn from(names: Vec<Box<str>>) -> Self {
-        Self { names, order: OnceLock::new() }
+        Self { names, order: OnceLock::new(), categories: Vec::new() }
     }
 }
 
@@ -67,13 +108,24 @@ impl Deref for Columns {
 
 impl PartialEq for Columns {
     fn eq(&self, other: &Self) -> bool {
-        self.names == other.names
+        let one = |(column, list): &(usize, Categories)| (*column, list.to_vec());
+        self.names == other.names && self.categories.iter().map(one).eq(other.categories.iter().map(one))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_has_the_code_of_its_place_in_its_own_column() {
+        let list = |texts: &[&str]| texts.iter().map(|&text| text.into()).collect::<Vec<Box<str>>>();
+        let columns = Columns::default().with_categories(vec![(4, list(&["Rom", "", "Köln"])), (1, list(&["b", "a"]))]);
+        let code = |column, text| columns.categories(column).and_then(|categories| categories.code(text));
+        assert_eq!([code(4, "Köln"), code(4, ""), code(1, "b"), code(1, "Rom"), code(0, "b")], [Some(2), Some(1), Some(0), None, None]);
+        assert_eq!(columns.categorical().map(|(column, list)| (column, list.len())).collect::<Vec<_>>(), [(1, 2), (4, 3)]);
+        assert!(columns != Columns::default() && columns.weight() > 5 * 20);
+    }
 
     #[test]
     fn every_name_is_found_where_it_first_stands() {

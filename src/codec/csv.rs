@@ -9,7 +9,7 @@
 use super::answer::{Answer, CONTRIBUTIONS, Extra, Form, write_number, write_value};
 use super::json::write_extra;
 use super::number::read_f32;
-use super::payload::{Cell, Rows, is, is_missing};
+use super::payload::{Cell, Rows, is, is_infinite, is_missing};
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::tensor::Block;
@@ -33,6 +33,7 @@ pub(super) fn without_header(parameters: &str) -> Result<()> {
 /// # Errors
 /// Naming row and column.
 pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
+    rows.empty_is("an empty cell");
     let mut rest = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     while !rest.is_empty() {
         rest = line(rest, rows)?;
@@ -86,7 +87,11 @@ fn cell<'a>(rest: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
         return Ok(after);
     }
     if rows.takes_text() {
-        return text_cell(rest, rows);
+        return text_cell(rest, rows, |text| Cell::Text(text));
+    }
+    // A number is a code as before; what else stands there is read as the data frame's file was.
+    if rows.takes_category() {
+        return text_cell(rest, rows, |text| Cell::Bare(text));
     }
     let text = skip_blanks(rest);
     let (inner, after) = match text {
@@ -126,10 +131,10 @@ fn bare(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// Reads a cell of a text column and returns what follows it: as written, or what its quotes hold, where a doubled quote
 /// is one, and the blanks behind them.
-fn text_cell<'a>(text: &'a [u8], rows: &mut Rows<'_>) -> Result<&'a [u8]> {
+fn text_cell<'a>(text: &'a [u8], rows: &mut Rows<'_>, cell: impl Fn(&str) -> Cell<'_>) -> Result<&'a [u8]> {
     let push = |rows: &mut Rows<'_>, text: &[u8]| {
         let text = std::str::from_utf8(text).map_err(|_| rows.refuse("is not UTF-8"))?;
-        rows.push_cell(Cell::Text(text))
+        rows.push_cell(cell(text))
     };
     let [b'"', quoted @ ..] = text else {
         let (written, after) = bare(text);
@@ -165,6 +170,9 @@ fn skip_blanks(mut text: &[u8]) -> &[u8] {
 fn not_a_number(text: &[u8], rows: &Rows<'_>) -> crate::error::Error {
     let end = text.iter().position(|&b| matches!(b, b',' | b'\n')).unwrap_or(text.len());
     let found = String::from_utf8_lossy(text.get(..end).unwrap_or_default()).into_owned();
+    if is_infinite(found.trim().as_bytes()) {
+        return rows.infinite(found.trim());
+    }
     rows.refuse(format_args!("is `{}`, no number; send numbers only (a category as its code), without a header line", shown(found.trim())))
 }
 

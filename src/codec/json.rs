@@ -8,7 +8,7 @@ use super::answer::{Answer, Extra, Form, write_label, write_number, write_value}
 use super::payload::{Cell, Rows};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::tensor::Block;
 
 /// Reads the whole of `body`.
@@ -16,6 +16,7 @@ use crate::tensor::Block;
 /// # Errors
 /// Naming row and column, or the place in the JSON.
 pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
+    rows.empty_is("null");
     let mut json = Json::within(body, rows.depth());
     match json.peek()? {
         Next::Array => list(&mut json, rows)?,
@@ -123,12 +124,16 @@ fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     match json.peek()? {
         Next::Number => {
             let number = json.number()?;
-            rows.push(number)
+            rows.push(number).map_err(|error| match json.infinity() {
+                Some(word) if number.is_infinite() => rows.infinite(word),
+                _ => error,
+            })
         }
         Next::Null => {
             json.null()?;
             rows.push_missing()
         }
+        Next::String if rows.takes_category() => rows.push_cell(Cell::Text(&json.string()?)),
         _ => Err(rows.refuse("is no number; send numbers, or null for a missing value")),
     }
 }
@@ -196,7 +201,7 @@ fn data(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
         if let Some(&[width]) = shape.as_deref()
             && usize::try_from(width) != Ok(rows.features())
         {
-            return Err(json.fail(format_args!("`shape` is {width}; the model takes {} features", rows.features())));
+            return Err(json.fail(format_args!("`shape` is {width}; the model takes {}", counted(rows.features(), "feature"))));
         }
         rows.sparse_row()?;
         let (mut left, mut count) = (keys.iter(), 0);

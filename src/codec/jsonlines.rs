@@ -11,6 +11,7 @@ use crate::error::Result;
 /// # Errors
 /// Naming the line and the place in it.
 pub(super) fn read(body: &[u8], rows: &mut Rows<'_>) -> Result<()> {
+    rows.empty_is("null");
     for (index, line) in body.split(|&b| b == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;

@@ -4,7 +4,7 @@
 //! `Content-Type: text/libsvm; indexing=0` (or 1) says it outright. Next: `payload.rs`.
 
 use super::number::read_f32;
-use super::payload::{Cell, Rows};
+use super::payload::{Cell, Rows, is_infinite};
 use crate::error::{Error, Result};
 use crate::names::shown;
 
@@ -37,6 +37,7 @@ impl Indexing {
 /// # Errors
 /// Naming the row and the entry.
 pub(super) fn read(body: &[u8], indexing: Indexing, rows: &mut Rows<'_>) -> Result<()> {
+    rows.empty_is("nan");
     let text = std::str::from_utf8(body).map_err(|_| Error::invalid("the body is not UTF-8"))?;
     let lines = || text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty());
     let start = match indexing {
@@ -60,7 +61,9 @@ pub(super) fn read(body: &[u8], indexing: Indexing, rows: &mut Rows<'_>) -> Resu
             };
             let index: usize = index.parse().map_err(|_| bad())?;
             let index = index.checked_sub(start).ok_or_else(bad)?;
-            if read_f32(value.as_bytes()).is_none_or(|(_, length)| length != value.len()) && !value.eq_ignore_ascii_case("nan") {
+            let is_number = read_f32(value.as_bytes()).is_some_and(|(_, length)| length == value.len());
+            // What stands for infinity is refused where all values are, in words of its own.
+            if !is_number && !value.eq_ignore_ascii_case("nan") && !is_infinite(value.as_bytes()) {
                 return Err(bad());
             }
             rows.set(index, Cell::Bare(value))?;

@@ -6,15 +6,18 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::columns::Columns;
+use super::columns::{Categories, Columns};
 use super::number::{read_f32, read_f64};
 use super::parts::{One, Parts};
 use super::{csv, json, jsonlines, libsvm, recordio};
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
 pub(super) const RECORDIO: &str = "application/x-recordio-protobuf";
+
+/// How many categories a refusal names.
+const CATEGORIES_SHOWN: usize = 5;
 
 /// What rows are expected.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +108,8 @@ pub struct Rows<'a> {
     column: usize,
     /// Whether it is a sparse row's value that is read: places are named by feature then.
     sparse: bool,
+    /// How the format writes a missing value.
+    empty: &'static str,
     /// The columns that the latest sparse row has set, and whether each stood behind the one before.
     set: Vec<usize>,
     ascending: bool,
@@ -126,7 +131,12 @@ impl<'a> Rows<'a> {
         } else {
             Filling::Parts(Parts::new(expect.parts))
         };
-        Self { expect, filling, row: 0, column: 0, sparse: false, set: Vec::new(), ascending: true }
+        Self { expect, filling, row: 0, column: 0, sparse: false, empty: "NaN", set: Vec::new(), ascending: true }
+    }
+
+    /// Says how a missing value is written, for refusals.
+    pub fn empty_is(&mut self, empty: &'static str) {
+        self.empty = empty;
     }
 
     /// The columns of every row.
@@ -154,6 +164,11 @@ impl<'a> Rows<'a> {
         matches!(&self.filling, Filling::Parts(parts) if parts.kind() == Some(ValueKind::Text))
     }
 
+    /// Whether the next value may be a category's text where its code is taken.
+    pub fn takes_category(&self) -> bool {
+        self.dense() && self.expect.names.categories(self.column).is_some()
+    }
+
     /// Adds the next value of a dense row.
     ///
     /// # Errors
@@ -162,7 +177,7 @@ impl<'a> Rows<'a> {
         if value.is_finite() {
             return self.place(value);
         }
-        if value.is_nan() { self.push_missing() } else { Err(self.refuse("is too large for the model's 32-bit numbers")) }
+        if value.is_nan() { self.push_missing() } else { Err(self.too_large(32)) }
     }
 
     /// Adds a missing value.
@@ -204,7 +219,7 @@ impl<'a> Rows<'a> {
         }
         if self.dense() {
             let value = self.number(cell, read_f32, |wide| wide as f32)?;
-            return self.push(value);
+            return self.push(self.finite(cell, value)?);
         }
         if self.row * self.expect.features + self.column >= self.expect.cells {
             return Err(self.too_many());
@@ -221,8 +236,8 @@ impl<'a> Rows<'a> {
     /// A cell as a column of `kind` takes it.
     fn one(&self, kind: Option<ValueKind>, cell: Cell<'_>) -> Result<One> {
         Ok(match kind {
-            Some(ValueKind::F32) => One::F32(self.finite(self.number(cell, read_f32, |wide| wide as f32)?, |value| value.is_infinite())?),
-            Some(ValueKind::F64) => One::F64(self.finite(self.number(cell, read_f64, |wide| wide)?, |value| value.is_infinite())?),
+            Some(ValueKind::F32) => One::F32(self.finite(cell, self.number(cell, read_f32, |wide| wide as f32)?)?),
+            Some(ValueKind::F64) => One::F64(self.finite(cell, self.number(cell, read_f64, |wide| wide)?)?),
             Some(ValueKind::I64) => One::I64(self.whole(cell)?),
             Some(ValueKind::Bool) => One::Bool(self.truth(cell)?),
             Some(ValueKind::Text) => One::Text(self.text(cell)?),
@@ -235,9 +250,18 @@ impl<'a> Rows<'a> {
             Cell::F64(value) if value.is_nan() => "",
             Cell::F64(value) => return Ok(narrow(value)),
             Cell::Missing => "",
-            Cell::Bare(text) => text,
+            Cell::Bare(text) => match self.expect.names.categories(self.column) {
+                Some(categories) => match self.plain_or_code(text, categories)? {
+                    Ok(plain) => plain,
+                    Err(code) => return Ok(T::from(code)),
+                },
+                None => text,
+            },
             Cell::Bool(_) => return Err(self.refuse("is true or false, no number")),
-            Cell::Text(_) => return Err(self.refuse("is text, no number")),
+            Cell::Text(text) => match self.expect.names.categories(self.column) {
+                Some(categories) => return self.code(text, categories).map(T::from),
+                None => return Err(self.refuse("is text, no number")),
+            },
         };
         if is_missing(text.as_bytes()) {
             let what = if text.is_empty() { "empty" } else { "no number" };
@@ -249,12 +273,58 @@ impl<'a> Rows<'a> {
         }
         match read(text.as_bytes()) {
             Some((value, used)) if used == text.len() => Ok(value),
+            _ if is_infinite(text.as_bytes()) => Err(self.infinite(text)),
             _ => Err(self.refuse(format_args!("is `{}`, no number", shown(text)))),
         }
     }
 
-    fn finite<T>(&self, value: T, infinite: impl Fn(&T) -> bool) -> Result<T> {
-        if infinite(&value) { Err(self.refuse("is too large for the model's numbers")) } else { Ok(value) }
+    /// The code of a category.
+    #[expect(clippy::cast_precision_loss, reason = "codes are below 2^24")]
+    fn code(&self, text: &str, categories: &Categories) -> Result<f32> {
+        if let Some(code) = categories.code(text) {
+            return Ok(code as f32);
+        }
+        let some: Vec<String> = categories.iter().take(CATEGORIES_SHOWN).map(|text| format!("`{}`", shown(text))).collect();
+        let more = categories.len().saturating_sub(CATEGORIES_SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(self.refuse(format_args!(
+            "is `{}`, none of the categories the model was trained on, which are {}{more}; send one of them or its code",
+            shown(text),
+            some.join(", ")
+        )))
+    }
+
+    /// What is written without saying whether it is a number: a code or a missing value as it is, else a category's code.
+    /// Numbers go first, so that codes stay codes where categories are written in digits.
+    fn plain_or_code<'t>(&self, text: &'t str, categories: &Categories) -> Result<std::result::Result<&'t str, f32>> {
+        let plain = text.trim().trim_matches('"').trim();
+        let is_number = read_f32(plain.as_bytes()).is_some_and(|(_, used)| used == plain.len());
+        let is_plain =
+            is_number || plain.is_empty() && text.trim().is_empty() || is_missing(plain.as_bytes()) && categories.code(text).is_none();
+        if is_plain { Ok(Ok(plain)) } else { self.code(text, categories).map(Err) }
+    }
+
+    fn finite<T: Copy + Into<f64>>(&self, cell: Cell<'_>, value: T) -> Result<T> {
+        if !value.into().is_infinite() {
+            return Ok(value);
+        }
+        Err(match cell {
+            Cell::F64(wide) if wide.is_infinite() => self.infinite(if wide > 0.0 { "infinity" } else { "-infinity" }),
+            _ => self.too_large(8 * size_of::<T>()),
+        })
+    }
+
+    /// Refuses what stands for infinity: the libraries refuse it too, or answer what nobody asked.
+    pub fn infinite(&self, written: &str) -> Error {
+        self.refuse(format_args!("is `{}`, and no model takes an infinite value; send {}", shown(written), self.instead("a finite number")))
+    }
+
+    fn too_large(&self, bits: usize) -> Error {
+        self.refuse(format_args!("is too large for the model's {bits}-bit numbers; send {}", self.instead("a smaller one")))
+    }
+
+    fn instead(&self, number: &str) -> String {
+        if self.expect.missing { format!("{number}, or {} for a missing value", self.empty) } else { number.to_owned() }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "whole and in range as checked")]
@@ -263,6 +333,9 @@ impl<'a> Rows<'a> {
         match cell {
             Cell::Bare(text) => text.parse().or_else(|_| match read_f64(text.as_bytes()) {
                 Some((value, used)) if used == text.len() && value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
+                Some((value, used)) if used == text.len() && value.abs() >= 9e15 => {
+                    Err(self.refuse("is too large for the model's whole numbers; send a smaller one"))
+                }
                 _ => Err(no(text)),
             }),
             Cell::F64(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
@@ -304,7 +377,7 @@ impl<'a> Rows<'a> {
     pub fn end_row(&mut self) -> Result<()> {
         let (got, features) = (self.column, self.expect.features);
         if got != features {
-            return Err(Error::invalid(format!("row {} has {got} values; the model takes {features}", self.row + 1)));
+            return Err(Error::invalid(format!("row {} has {}; the model takes {features}", self.row + 1, counted(got, "value"))));
         }
         self.row += 1;
         self.column = 0;
@@ -394,6 +467,12 @@ impl<'a> Rows<'a> {
             Filling::Parts(parts) => parts.finish().ok_or_else(whole),
         }
     }
+}
+
+/// Whether a written value stands for an infinite number.
+pub(super) fn is_infinite(text: &[u8]) -> bool {
+    let word = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+    [&b"inf"[..], b"infinity"].iter().any(|infinity| word.eq_ignore_ascii_case(infinity))
 }
 
 /// Whether a written value stands for a missing number.

@@ -203,6 +203,12 @@ impl<'a> Json<'a> {
         self.text.get(start..self.at).and_then(|text| std::str::from_utf8(text).ok()).ok_or_else(|| self.expected("a number"))
     }
 
+    /// The word for an infinite number, if one was just read.
+    pub fn infinity(&self) -> Option<&'static str> {
+        let read = self.text.get(..self.at)?;
+        ["-Infinity", "Infinity"].into_iter().find(|word| read.ends_with(word.as_bytes()))
+    }
+
     fn bare(&mut self) -> Option<f32> {
         if self.word("NaN") {
             Some(f32::NAN)

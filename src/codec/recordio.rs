@@ -13,6 +13,7 @@ use prost::Message;
 use super::answer::{Answer, Form};
 use super::payload::{Cell, Rows};
 use crate::error::{Error, Result};
+use crate::names::counted;
 use crate::tensor::{Block, ValueKind};
 
 const MAGIC: u32 = 0xCED7_230A;
@@ -137,7 +138,7 @@ fn row(mut record: Record, rows: &mut Rows<'_>) -> Result<()> {
     if let Some(width) = shape.last()
         && usize::try_from(*width) != Ok(rows.features())
     {
-        return Err(Error::invalid(format!("its `shape` is {width}; the model takes {} features", rows.features())));
+        return Err(Error::invalid(format!("its `shape` is {width}; the model takes {}", counted(rows.features(), "feature"))));
     }
     if keys.len() != values.len() {
         return Err(Error::invalid(format!("it has {} `keys` for {} `values`", keys.len(), values.len())));
@@ -244,11 +245,11 @@ mod tests {
             (good[..good.len() - 1].to_vec(), "cut off"),
             ([&good[..], b"abcdefgh"].concat(), "record 2: it does not begin with"),
             (framed(&[0xff; 9]), "no `Record` message"),
-            (record(Values::Float32(Float32 { values: vec![1.0], ..Default::default() })), "has 1 values; the model takes 3"),
+            (record(Values::Float32(Float32 { values: vec![1.0], ..Default::default() })), "has 1 value; the model takes 3"),
             (record(Values::Float32(Float32 { values: vec![1.0], keys: vec![9], shape: vec![3] })), "feature 9"),
             (record(Values::Float32(Float32 { values: vec![1.0], keys: vec![1], shape: vec![4] })), "`shape` is 4"),
             (record(Values::Float32(Float32 { values: vec![1.0], keys: vec![1, 2], shape: vec![3] })), "2 `keys` for 1"),
-            (record(Values::Float32(Float32 { values: vec![f32::INFINITY, 0.0, 0.0], ..Default::default() })), "too large"),
+            (record(Values::Float32(Float32 { values: vec![f32::INFINITY, 0.0, 0.0], ..Default::default() })), "is `infinity`"),
             (record(Values::Bytes(Bytes::default())), "holds bytes"),
             (framed(&[]), "no feature `values`"),
             ([MAGIC.to_le_bytes(), (1u32 << 29 | 4).to_le_bytes(), [0; 4]].concat(), "several frames"),

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::pull::{DEPTH_MAX, Pull};
 use crate::error::{Error, Result};
+use crate::names::following;
 
 /// The UBJSON reader.
 #[derive(Debug, Clone)]
@@ -268,7 +269,7 @@ impl<'a> Pull<'a> for Ubjson<'a> {
     }
 
     fn end(&mut self) -> Result<()> {
-        if self.left() == 0 { Ok(()) } else { Err(self.fail(format_args!("{} bytes follow the UBJSON document", self.left()))) }
+        if self.left() == 0 { Ok(()) } else { Err(self.fail(format_args!("{} the UBJSON document", following(self.left())))) }
     }
 
     fn fail(&self, message: impl std::fmt::Display) -> Error {

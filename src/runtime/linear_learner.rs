@@ -13,7 +13,7 @@ use super::{Classes, Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::artifact::{Limits, stored_zip};
 use crate::codec::pull::{Json, Next, Pull};
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{counted, following, shown};
 use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "linear-learner", recognises, prepare, load };
@@ -74,7 +74,13 @@ fn prepare(bytes: bytes::Bytes) -> Result<Prepared> {
     let (weight, bias) = (arrays.named(&graph.weight)?, arrays.named(&graph.bias)?);
     let [features, outputs] = match (weight.shape.as_slice(), graph.by_output) {
         (&[features, outputs], false) | (&[outputs, features], true) => [features, outputs],
-        _ => return Err(Error::invalid(format!("array `{}` has {} dimensions; it takes 2", shown(&graph.weight), weight.shape.len()))),
+        _ => {
+            return Err(Error::invalid(format!(
+                "array `{}` has {}; it takes 2",
+                shown(&graph.weight),
+                counted(weight.shape.len(), "dimension")
+            )));
+        }
     };
     if features == 0 || outputs == 0 || bias.values.len() != outputs {
         return Err(Error::invalid(format!("weight is {features} × {outputs} and bias {} long; they do not fit", bias.values.len())));
@@ -385,7 +391,7 @@ impl Arrays {
             names.push(String::from_utf8_lossy(bytes.take(length)?).into_owned());
         }
         if !bytes.0.is_empty() {
-            return Err(Error::invalid(format!("{} bytes follow its last array", bytes.0.len())));
+            return Err(Error::invalid(format!("{} its last array", following(bytes.0.len()))));
         }
         Ok(Self { arrays, names })
     }

@@ -1,6 +1,9 @@
 //! Models in a row: each stage's scores are the next one's columns, handed over in memory.
 //!
-//! Knows nothing of endpoints or caches; `service/invoke.rs` brings the loaded models.
+//! Knows nothing of endpoints or caches; `service/invoke.rs` brings the loaded models. Next: `pipeline/ahead.rs`, which
+//! tells before any call what can never be answered.
+
+pub mod ahead;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -9,6 +12,7 @@ use super::select::{Selected, select};
 use super::{Extra, Model, Output, Schema};
 use crate::codec::answer::CONTRIBUTIONS;
 use crate::error::{Error, Kind, Result};
+use crate::names::counted;
 use crate::tensor::{Block, Part};
 
 /// The most numbers one request may spread into at any stage, 64 MiB of them. A short sparse body may announce many.
@@ -110,7 +114,10 @@ fn answer(model: &dyn Model, input: &[Block], explain: bool, nanos: Option<u64>)
     let rows = input.first().map_or(0, Block::rows);
     let spread = if explain { schema.spread.saturating_mul(schema.features.saturating_add(1)) } else { schema.spread };
     if rows.checked_mul(spread).is_none_or(|cells| cells > CELLS_MAX) {
-        return Err(Error::new(Kind::TooLarge, format!("{rows} rows of {spread} values are too many for one answer; send fewer rows")));
+        return Err(Error::new(
+            Kind::TooLarge,
+            format!("{} of {spread} values would be too many for one answer; send fewer rows", counted(rows, "row")),
+        ));
     }
     let output = match nanos {
         None => Some(model.predict(input)?),
@@ -151,7 +158,7 @@ pub type Blocks = SmallVec<[Block; 1]>;
 /// A stage's scores as the parts that the next one takes: cut into its columns, each in its type.
 fn fit(scores: Block, schema: &Schema) -> Result<Blocks> {
     if scores.columns() != schema.features {
-        let text = format!("the stage before gives {} values per row, the model takes {}", scores.columns(), schema.features);
+        let text = format!("the stage before gives {} per row, the model takes {}", counted(scores.columns(), "value"), schema.features);
         return Err(Error::new(Kind::Model, text));
     }
     if let [part] = schema.parts.as_slice()

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Extra, Output};
 use crate::error::{Error, Kind, Result};
+use crate::names::counted;
 use crate::tensor::{Block, Tensor, ValueKind};
 
 /// Decimals beyond these change nothing in an `f64`.
@@ -81,8 +82,9 @@ impl Postprocess {
             let expected = if width == 1 { 2 } else { width };
             if self.labels.len() != expected {
                 let text = format!(
-                    "`postprocess` has {} labels; the stage before gives {width} scores, which takes {expected}",
-                    self.labels.len()
+                    "`postprocess` has {} labels; the stage before gives {} per row, which takes {expected}",
+                    self.labels.len(),
+                    counted(width, "score")
                 );
                 return Err(Error::new(Kind::Model, text));
             }

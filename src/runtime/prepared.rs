@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Kind, Result};
 
 /// The number of the layout. Forms with another number are never read.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const MAGIC: [u8; 4] = *b"RKPF";
 /// The longest head; feature names are the bulk of it.
@@ -42,7 +42,7 @@ impl Writer {
     pub fn new(head: &impl Serialize) -> Result<Self> {
         let head = serde_json::to_vec(head).map_err(Error::internal)?;
         if head.len() as u64 > HEAD_MAX {
-            return Err(Error::invalid(format!("the names of its features take more than {} MiB", HEAD_MAX >> 20)));
+            return Err(Error::invalid(format!("the names of its features and categories take more than {} MiB", HEAD_MAX >> 20)));
         }
         let mut bytes = Vec::with_capacity(16 + head.len());
         bytes.extend_from_slice(&MAGIC);

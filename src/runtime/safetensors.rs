@@ -7,7 +7,7 @@
 
 use crate::codec::pull::{Json, Pull};
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 
 /// The longest header; feature names are the bulk of it.
 const HEADER_MAX: usize = 16 << 20;
@@ -117,7 +117,7 @@ impl<'a> File<'a> {
             end = to;
         }
         if end != data.len() {
-            return Err(Error::invalid(format!("the safetensors arrays take {end} bytes; {} follow the header", data.len())));
+            return Err(Error::invalid(format!("the safetensors arrays take {}; {} follow the header", counted(end, "byte"), data.len())));
         }
         Ok(file)
     }
@@ -212,7 +212,7 @@ impl<'a> File<'a> {
             return Err(Error::invalid(format!("array `{name}` holds `{}`; it takes {dtype}", shown(&array.dtype))));
         }
         if array.data.len() != count * N {
-            return Err(Error::invalid(format!("array `{name}` has shape {:?}; it takes {count} values", array.shape)));
+            return Err(Error::invalid(format!("array `{name}` has shape {:?}; it takes {}", array.shape, counted(count, "value"))));
         }
         Ok(array.data.as_chunks::<N>().0.iter().map(|word| read(*word)).collect())
     }

@@ -71,6 +71,11 @@ impl Selected {
         Ok(list)
     }
 
+    /// All there are.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        WORDS.iter().map(|(_, one)| *one)
+    }
+
     /// Its word.
     pub fn word(self) -> &'static str {
         WORDS.iter().find(|(_, one)| *one == self).map_or("", |(word, _)| word)

@@ -4,7 +4,7 @@
 //! one's prefix would be a way around their policies. Next: `makers.rs`, which asks again for each model; `invoke.rs`,
 //! which runs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +16,8 @@ use crate::codec::answer::Accept;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Lanes, Metrics, VariantMetrics};
 use crate::names::{EndpointName, ModelPath, Prefix};
+use crate::runtime::Summary;
+use crate::runtime::pipeline::ahead::{self, Told};
 use crate::runtime::postprocess::Postprocess;
 use crate::runtime::select::Selected;
 use crate::store::{endpoints as kept, models};
@@ -316,12 +318,23 @@ fn stage(written: &StageConfig, last: bool) -> Result<Stage> {
     Ok(Stage::Model { source, selected })
 }
 
+/// A stage as far as it is known before a call: a model that the caller names is not.
+fn told<'a>(stage: &'a Stage, known: &'a HashMap<&ModelPath, Summary>) -> Told<'a> {
+    match stage {
+        Stage::Postprocess(postprocess) => Told::Postprocess(postprocess),
+        Stage::Model { source: Source::Fixed(path), selected } => {
+            known.get(path).map_or(Told::Unknown, |summary| Told::Model { name: path.as_str(), summary, selected })
+        }
+        Stage::Model { source: Source::Multi { .. }, .. } => Told::Unknown,
+    }
+}
+
 impl Service {
     /// Makes an endpoint. One that is there already with the same configuration and another maker is taken over: from then
     /// on it reads its models by the rights of `caller`.
     ///
     /// # Errors
-    /// Denied, malformed, a fixed model missing, the name taken.
+    /// Denied, malformed, a fixed model missing, fixed models that can never answer one after the other, the name taken.
     pub fn create_endpoint(&self, caller: &Caller, config: &EndpointConfig) -> Result<Arc<Endpoint>> {
         let name = EndpointName::parse(&config.name)?;
         let permit = self.authorise(caller, "sagemaker:CreateEndpoint", &name.arn(), |_| ())?;
@@ -330,14 +343,21 @@ impl Service {
         let json = serde_json::to_string(endpoint.config()).map_err(Error::internal)?;
         let maker = caller.principal().unique_id.as_str();
         self.change(&permit, caller, "sagemaker:CreateEndpoint", &endpoint.arn, |tx| {
+            let mut known = HashMap::new();
             for source in endpoint.sources() {
                 match source {
-                    Source::Fixed(path) if models::pointer(tx, path)?.is_none() => {
-                        return Err(Error::invalid(format!("there is no model `{path}`; upload it first")));
+                    Source::Fixed(path) => {
+                        let found = models::show(tx, path)?;
+                        let found = found.ok_or_else(|| Error::invalid(format!("there is no model `{path}`; upload it first")))?;
+                        known.insert(path, serde_json::from_str(&found.summary).map_err(Error::internal)?);
                     }
-                    Source::Fixed(_) => {}
                     Source::Multi { prefix, .. } => self.may_read_all(caller, tx, prefix)?,
                 }
+            }
+            // Only now: what is told of models here, their maker may read.
+            for variant in &endpoint.variants {
+                let stages: Vec<Told<'_>> = variant.stages.iter().map(|stage| told(stage, &known)).collect();
+                ahead::check(&stages).map_err(|error| error.within(format_args!("variant `{}`", variant.name)))?;
             }
             // Who could delete it and make it again need not leave callers without it in between.
             let may_replace = self.may(caller, "sagemaker:DeleteEndpoint", &endpoint.arn);

@@ -4,6 +4,7 @@ use super::Dice;
 use super::archive::tar_gz;
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::names::counted;
 use crate::runtime::knn::{K_MAX, MARK, Metric, Predictor, VERSION};
 use crate::runtime::safetensors::{Numbers, write};
 
@@ -30,7 +31,7 @@ pub(crate) fn train(table: &Table, settings: Settings) -> Result<Vec<u8>> {
     };
     let most = kept.len().min(K_MAX);
     if !(1..=most).contains(&settings.k) {
-        return Err(Error::invalid(format!("k is {}; with {} rows it takes 1 to {most}", settings.k, kept.len())));
+        return Err(Error::invalid(format!("k is {}; with {} it takes 1 to {most}", settings.k, counted(kept.len(), "row"))));
     }
     let mut points = Vec::with_capacity(kept.len() * table.columns);
     let mut labels = Vec::with_capacity(kept.len());

@@ -7,6 +7,7 @@ use super::Dice;
 use super::archive::tar_gz;
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::names::counted;
 use crate::runtime::random_cut_forest::{MARK, TREES_MAX, VERSION};
 use crate::runtime::safetensors::{Numbers, write};
 
@@ -50,7 +51,11 @@ enum Hook {
 pub(crate) fn train(table: &Table, settings: Settings, done: &dyn Fn(usize)) -> Result<Vec<u8>> {
     let Settings { trees, samples, seed } = settings;
     if !(1..=TREES_MAX).contains(&trees) || !(1..=SAMPLES_MAX).contains(&samples) {
-        return Err(Error::invalid(format!("{trees} trees of {samples} rows; it takes 1 to {TREES_MAX} trees of 1 to {SAMPLES_MAX}")));
+        return Err(Error::invalid(format!(
+            "{} of {}; it takes 1 to {TREES_MAX} trees of 1 to {SAMPLES_MAX}",
+            counted(trees, "tree"),
+            counted(samples, "row")
+        )));
     }
     let count = samples.min(table.rows());
     if trees.saturating_mul(count) > i32::MAX as usize {

@@ -10,7 +10,7 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use crate::codec::number::read_f64;
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 
 /// The most values of a table, 4 GiB of them.
 const CELLS_MAX: usize = 1 << 30;
@@ -86,7 +86,7 @@ impl Table {
         while more {
             let line = record.position().map_or(0, csv::Position::line);
             if record.len() != width {
-                return Err(Error::invalid(format!("line {line} has {} cells; the first has {width}", record.len())));
+                return Err(Error::invalid(format!("line {line} has {}; the first has {width}", counted(record.len(), "cell"))));
             }
             if table.values.len() + columns > CELLS_MAX {
                 return Err(Error::invalid(format!("the table holds more than {CELLS_MAX} values; train on fewer rows")));
@@ -177,7 +177,7 @@ mod tests {
         for (text, label, reason) in [
             ("", None, "no row"),
             ("a,b\n", None, "no row besides"),
-            ("1,2\n3\n", None, "line 2 has 1 cells; the first has 2"),
+            ("1,2\n3\n", None, "line 2 has 1 cell; the first has 2"),
             ("a,b\n1,x\n", None, "line 2, column 2 (`b`) is `x`, no number"),
             ("a,b\n1,\n", None, "line 2, column 2 (`b`) is empty"),
             ("1,\n", None, "line 1, column 2 is empty"),

@@ -190,7 +190,7 @@ fn refusals_name_the_tree_and_the_line() {
         ("num_leaves=8", "num_leaves=99999999999", &["tree 0", "leaf_value"]),
         ("objective=binary", "objective=oracle", &["`oracle`"]),
         ("max_feature_idx=5", "max_feature_idx=6", &["`feature_names`", "6 features", "7"]),
-        ("num_class=1", "num_class=2", &["2 classes", "1 trees"]),
+        ("num_class=1", "num_class=2", &["2 classes", "1 tree an iteration"]),
         ("end of trees", "end of forest", &["end of forest"]),
         ("end of parameters", "end of it", &["parameters", "line"]),
     ] {

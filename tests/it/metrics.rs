@@ -65,8 +65,8 @@ fn every_counter_counts_what_its_name_says_and_nothing_else() {
     let variant = |name: &str| json!({ "name": name, "weight": 1, "stages": [{ "prefix": "t/" }] });
     let two = json!({ "name": "two", "variants": [variant("blue"), variant("green")] });
     server.admin("POST", "/api/v1/endpoints", two.to_string().as_bytes()).expect(201);
-    // The second model takes more than the first one gives.
-    server.put_endpoint("wrong", &json!([{ "model": "t/a" }, { "model": "t/a" }]));
+    // The second model takes more than the one the caller names gives.
+    server.put_endpoint("wrong", &json!([{ "prefix": "t/" }, { "model": "t/a" }]));
     let caller = server.put_user("caller", &may_invoke(&["a"]));
     let scrape = || server.admin("GET", "/metrics", b"").expect(200).text();
     let call = |credential: &str, variant: &str, target: &str, rows: &str, status: u16| {
@@ -85,7 +85,7 @@ fn every_counter_counts_what_its_name_says_and_nothing_else() {
     for _ in 0..3 {
         call(&caller, "blue", "a", "1,2", 400);
         call(&caller, "blue", "b", HOUSE, 403);
-        server.invoke("wrong", None, &server.admin, HOUSE).expect(424);
+        server.invoke("wrong", Some("a"), &server.admin, HOUSE).expect(424);
     }
     call(&server.admin, "blue", "", HOUSE, 400);
     server.admin("PUT", "/api/v1/cache/pins/t/a", b"").expect(204);

@@ -108,7 +108,7 @@ fn csv_is_read_in_every_spelling_and_refused_by_row_and_column() {
         (format!("{HOUSE}\n1,2,3,two,5,6,7,8\n"), "row 2, column 4 (`NUM_BATHROOMS`) is `two`, no number"),
         (format!("{HOUSE}\n1,2,3,4,5,6,7"), "row 2 has 7 values; the model takes 8"),
         (format!("{HOUSE}\n\n1,2,3,4,5,6,7,8,9"), "row 2 has 9 values; the model takes 8"),
-        ("1".to_owned(), "row 1 has 1 values; the model takes 8"),
+        ("1".to_owned(), "row 1 has 1 value; the model takes 8"),
         (format!("{HOUSE},\n"), "row 1 has 9 values"),
         (String::new(), "the body holds no row; send at least one"),
         ("\r\n\n".to_owned(), "the body holds no row"),
@@ -119,7 +119,6 @@ fn csv_is_read_in_every_spelling_and_refused_by_row_and_column() {
         ("1,2,1_000,4,5,6,7,8".to_owned(), "column 3 (`NUM_BEDROOMS`) is `1_000`, no number"),
         ("1,2,3,4,5,6,7,--8".to_owned(), "column 8 (`DECK`) is `--8`, no number"),
         ("1,2,3,4,5,6,7,1e".to_owned(), "column 8 (`DECK`) is `1e`, no number"),
-        ("1,2,3,4,5,6,7,inf".to_owned(), "column 8 (`DECK`) is `inf`, no number"),
         ("1,2,3,4,5,6,7,\u{661}".to_owned(), "column 8 (`DECK`) is `\u{661}`, no number"),
         ("1,2,3,4,5,6,7,\u{1b}[2J".to_owned(), "column 8 (`DECK`) is `\\u{1b}[2J`, no number"),
         (format!("{},2", "y".repeat(100_000)), "column 1 (`YEAR_BUILT`) is `yyyy"),
@@ -271,11 +270,38 @@ fn a_request_that_says_its_rows_twice_is_refused() {
 fn a_number_too_large_for_the_model_is_refused_by_row_and_column() {
     // As infinity it would be answered where xgboost refuses it, and blamed on a linear model as its own failure.
     let server = house();
-    let column = "row 1, column 2 (`SQUARE_FEET`)";
-    all_refused(&server, "house", "application/json", &[("[[1,1e999,3,4,5,6,7,8]]", column), ("[[1,-Infinity,3,4,5,6,7,8]]", column)]);
-    all_refused(&server, "house", "text/csv", &[("1,1e39,3,4,5,6,7,8", column)]);
-    all_refused(&server, "house", "application/jsonlines", &[("[1,-1e39,3,4,5,6,7,8]", column)]);
-    all_refused(&server, "house", "text/libsvm", &[("1:1 2:1e39", "row 1")]);
+    let column = "row 1, column 2 (`SQUARE_FEET`) is too large for the model's 32-bit numbers; send a smaller one, or ";
+    let null = format!("{column}null for a missing value");
+    let empty = format!("{column}an empty cell for a missing value");
+    let house = "house";
+    all_refused(&server, house, "application/json", &[("[[1,1e999,3,4,5,6,7,8]]", &*null), ("[[1,-1e39,3,4,5,6,7,8]]", &null)]);
+    all_refused(&server, house, "text/csv", &[("1,1e39,3,4,5,6,7,8", &*empty), ("1,\"1e999\",3,4,5,6,7,8", &empty)]);
+    all_refused(&server, house, "application/jsonlines", &[("[1,-1e39,3,4,5,6,7,8]", &*null)]);
+    let feature = "row 1, feature 1 (`SQUARE_FEET`) is too large for the model's 32-bit numbers; send a smaller one, or nan for";
+    all_refused(&server, house, "text/libsvm", &[("1:1 2:1e39", feature), ("0:1 1:-1e999", feature)]);
+}
+
+#[test]
+fn an_infinite_value_is_refused_and_what_to_send_is_said() {
+    let server = house();
+    let house = "house";
+    let column = |written: &str| format!("row 1, column 2 (`SQUARE_FEET`) is `{written}`, and no model takes an infinite value; send ");
+    let cells = ["inf", "-inf", "+inf", "Infinity", "-INFINITY", " inf ", "\"-inf\""];
+    let rows = cells.map(|cell| {
+        let why = format!("{}a finite number, or an empty cell for a missing value", column(cell.trim().trim_matches('"')));
+        (format!("1,{cell},3,4,5,6,7,8"), why)
+    });
+    all_refused(&server, house, "text/csv", &rows.each_ref().map(|(row, why)| (row.as_str(), why.as_str())));
+    let null = |word: &str| format!("{}a finite number, or null for a missing value", column(word));
+    for media in ["application/json", "application/jsonlines"] {
+        let (plus, minus) = (null("Infinity"), null("-Infinity"));
+        let rows = [("[1,Infinity,3,4,5,6,7,8]", &*plus), (r#"{"features":[1,-Infinity,3,4,5,6,7,8]}"#, &minus)];
+        all_refused(&server, house, media, &rows);
+    }
+    let feature = "row 1, feature 1 (`SQUARE_FEET`) is `-inf`, and no model takes an infinite value; send a finite number, or nan for";
+    all_refused(&server, house, "text/libsvm", &[("1:1 2:-inf", feature), ("0:1 1:-inf", feature)]);
+    let sparse = r#"[{"data":{"features":{"keys":[1],"values":[Infinity]}}}]"#;
+    all_refused(&server, house, "application/json", &[(sparse, "row 1, feature 1 (`SQUARE_FEET`) is `Infinity`, and no model takes")]);
 }
 
 #[test]

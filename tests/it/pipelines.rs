@@ -1,7 +1,10 @@
 //! Pipelines: models in a row, what each stage shows or hands on, postprocessors, and refusals that name the stage.
 //!
 //! The first stage is a classifier of six columns and three classes whose answers the library itself gave; the second,
-//! a linear model over three columns, is written here so that its answer can be worked out by hand.
+//! a linear model over three columns, is written here so that its answer can be worked out by hand. What is told before
+//! any call is in `pipelines/ahead.rs`; here models that a caller names are judged by the call.
+
+mod ahead;
 
 use rookery::runtime;
 use serde_json::{Value, json};
@@ -72,9 +75,9 @@ fn stages_hand_on_numbers_in_memory_and_name_who_failed() {
     close(&reply.json()["predictions"][0]["score"], 0.5 + a + 10.0 * b + 100.0 * c);
     assert_eq!(reply.header("x-rookery-model-version").unwrap().split(", ").count(), 2);
     // The second model takes three columns, the first stage now hands on one.
-    let stages = json!([{ "model": "p/classes.json", "output": ["probability"] }, { "model": "p/cities/one" }]);
-    let message = pipes.ask("narrow", stages, None).expect(424).message();
-    assert!(message.starts_with("stage 2 (`p/cities/one`): the stage before gives 1 values"), "{message}");
+    let stages = json!([{ "model": "p/classes.json", "output": ["probability"] }, { "prefix": "p/cities/" }]);
+    let message = pipes.ask("narrow", stages, Some("one")).expect(424).message();
+    assert_eq!(message, "stage 2 (`p/cities/one`): the stage before gives 1 value per row, the model takes 3");
     let message = pipes.place.invoke("two", Some("absent"), &pipes.place.admin, &pipes.row).expect(400).message();
     assert!(message.contains("p/cities/absent"), "{message}");
     let message = pipes.place.invoke("two", Some("one"), &pipes.place.admin, "1,2").expect(400).message();
@@ -105,8 +108,8 @@ fn what_a_stage_shows_can_be_chosen() {
     assert_eq!((list.len(), label), (2, if list[1] > 0.5 { "1" } else { "0" }));
     assert!((list[0] + list[1] - 1.0).abs() < 1e-6);
     // A regression has no label.
-    pipes.place.put_endpoint("none", &json!([{ "model": "p/cities/one", "output": ["predicted_label"] }]));
-    let message = pipes.place.invoke("none", None, &pipes.place.admin, "1,2,3").expect(400).message();
+    pipes.place.put_endpoint("none", &json!([{ "prefix": "p/cities/", "output": ["predicted_label"] }]));
+    let message = pipes.place.invoke("none", Some("one"), &pipes.place.admin, "1,2,3").expect(400).message();
     assert_eq!(message, "stage 1 (`p/cities/one`): the model's answer has no `predicted_label`; choose another output for the stage");
     pipes.place.put_endpoint("score", &json!([{ "model": "p/cities/one", "output": ["predicted_score"] }]));
     let reply = pipes.place.invoke("score", None, &pipes.place.admin, "1,2,3").expect(200);
@@ -150,8 +153,8 @@ fn nearest_neighbours_show_their_label() {
         assert_eq!(on["predictions"][0]["predicted_label"].as_f64(), Some(1.0), "{on}");
         for word in ["labels", "probability", "raw_score", "raw_scores"] {
             let name = format!("{kind}-{}", word.replace('_', "-"));
-            pipes.place.put_endpoint(&name, &json!([{ "model": model, "output": [word] }]));
-            let message = pipes.place.invoke(&name, None, &pipes.place.admin, "8,8").expect(400).message();
+            pipes.place.put_endpoint(&name, &json!([{ "prefix": "p/", "output": [word] }]));
+            let message = pipes.place.invoke(&name, Some(kind), &pipes.place.admin, "8,8").expect(400).message();
             assert!(message.contains(&format!("the model's answer has no `{word}`")), "{message}");
         }
     }
@@ -176,8 +179,8 @@ fn postprocessors_name_clip_round_and_keep() {
     );
     let kept = pipes.place.admin("GET", "/api/v1/endpoints/clipped", b"").json();
     assert_eq!(kept["variants"][0]["stages"], stages, "an endpoint is shown as it was written");
-    pipes.place.put_endpoint("wrong", &json!([{ "model": "p/classes.json" }, { "postprocess": { "labels": ["no", "yes"] } }]));
-    let message = pipes.place.invoke("wrong", None, &pipes.place.admin, &pipes.row).expect(424).message();
+    pipes.place.put_endpoint("wrong", &json!([{ "prefix": "p/" }, { "postprocess": { "labels": ["no", "yes"] } }]));
+    let message = pipes.place.invoke("wrong", Some("classes.json"), &pipes.place.admin, &pipes.row).expect(424).message();
     assert!(message.starts_with("stage 2 (postprocess): `postprocess` has 2 labels"), "{message}");
 }
 

@@ -596,7 +596,7 @@ fn linear_learners_whose_arrays_are_not_what_they_say_are_refused() {
         ("2^32 × 2^32", wide(1 << 32, 1 << 32), &["an array is too large"]),
         ("0 × 2^62", both(bias.clone(), array(&[0, 1 << 62], &[])), &["4611686018427387904"]),
         ("more than there is", wide(1 << 20, 1 << 8), &["it is truncated"]),
-        ("one dimension", both(bias.clone(), array(&[3], &[0.5; 3])), &["array `fc0_weight` has 1 dimensions; it takes 2"]),
+        ("one dimension", both(bias.clone(), array(&[3], &[0.5; 3])), &["array `fc0_weight` has 1 dimension; it takes 2"]),
         ("no dimension", both(bias.clone(), array(&[], &[0.5])), &["array `fc0_weight` has 0 dimensions"]),
         ("no feature", both(bias.clone(), array(&[0, 1], &[])), &["weight is 0 × 1"]),
         ("no output", both(array(&[1, 0], &[]), array(&[3, 0], &[])), &["weight is 3 × 0"]),

@@ -41,8 +41,8 @@ fn a_replaced_model_answers_and_a_deleted_one_does_not() {
 fn a_pipeline_hands_scores_from_stage_to_stage_and_names_the_stage_that_fails() {
     let server = Server::start();
     server.put_model("p/one", &city(1, 100.0)).expect(201);
-    server.put_endpoint("p", &json!([{ "model": "p/one" }, { "model": "p/one" }]));
-    let reply = server.invoke("p", None, &server.admin, HOUSE).expect(424);
+    server.put_endpoint("p", &json!([{ "prefix": "p/" }, { "model": "p/one" }]));
+    let reply = server.invoke("p", Some("one"), &server.admin, HOUSE).expect(424);
     assert!(reply.message().contains("stage 2 (`p/one`)"), "{}", reply.message());
     assert_eq!(reply.header("x-amzn-errortype"), Some("ModelError"));
 }

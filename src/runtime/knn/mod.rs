@@ -31,7 +31,7 @@ use super::safetensors::{File, names_format};
 use super::{Extra, Format, Model, Output, Prepared, Schema, Summary, f32s};
 use crate::codec::answer::Form;
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "knn", recognises, prepare, load };
@@ -117,15 +117,16 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
     let [rows, features] = file.shape("points")?;
     let [labelled] = file.shape("labels")?;
     if labelled != rows {
-        return Err(Error::invalid(format!("there are {labelled} labels for {rows} points")));
+        return Err(Error::invalid(format!("it holds {} for {}", counted(labelled, "label"), counted(rows, "point"))));
     }
     if features > super::pipeline::CELLS_MAX || u32::try_from(rows).is_err() {
         return Err(Error::invalid(format!("{rows} points of {features} features are more than can be served")));
     }
     let k = file.text("k")?;
     let fits = k.parse().ok().filter(|k| (1..=rows.min(K_MAX)).contains(k));
-    let k = fits
-        .ok_or_else(|| Error::invalid(format!("metadata `k` is `{}`; with {rows} points it takes 1 to {}", shown(k), rows.min(K_MAX))))?;
+    let k = fits.ok_or_else(|| {
+        Error::invalid(format!("metadata `k` is `{}`; with {} it takes 1 to {}", shown(k), counted(rows, "point"), rows.min(K_MAX)))
+    })?;
     let values = file.f32s("points", rows * features)?;
     let whole = file.holds("labels", "I64")?;
     let labels = if whole { Labels::I64(file.i64s("labels", rows)?) } else { Labels::F32(file.f32s("labels", rows)?) };

@@ -7,7 +7,7 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::runtime::trees::wide::FEATURES_MAX;
 
 /// What the lines before the trees say.
@@ -100,7 +100,9 @@ impl Field<'_> {
     fn exactly<T: FromStr>(&self, count: usize) -> Result<Vec<T>> {
         let values = self.list()?;
         if values.len() != count {
-            return Err(self.refuse(format_args!("holds {} values where {count} belong; the file was cut or changed", values.len())));
+            return Err(
+                self.refuse(format_args!("holds {} where {count} belong; the file was cut or changed", counted(values.len(), "value")))
+            );
         }
         Ok(values)
     }
@@ -151,7 +153,11 @@ impl<'a> Document<'a> {
         if let Some(each) = trees_each
             && each != head.groups
         {
-            return Err(Error::invalid(format!("the model has {} classes but {each} trees an iteration", head.groups)));
+            return Err(Error::invalid(format!(
+                "the model has {} but {} an iteration",
+                counted(head.groups, "class"),
+                counted(each, "tree")
+            )));
         }
         let (names, infos) = (names.ok_or_else(|| absent("feature_names"))?, infos.ok_or_else(|| absent("feature_infos"))?);
         if head.features > FEATURES_MAX {
@@ -161,7 +167,7 @@ impl<'a> Document<'a> {
         for field in [names, infos] {
             let count = field.value.split_ascii_whitespace().count();
             if count != head.features {
-                return Err(field.refuse(format_args!("is of {count} features where the model has {}", head.features)));
+                return Err(field.refuse(format_args!("is of {} where the model has {}", counted(count, "feature"), head.features)));
             }
         }
         head.names = names.value.split_ascii_whitespace().map(Box::from).collect();

@@ -19,10 +19,13 @@ use super::trees::affordable;
 use super::trees::wide::{Builder, Ensemble, Linear, Missing, Split, TreeNode};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f64s};
 use crate::error::{Error, Kind, Result};
+use crate::names::counted;
 use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "lightgbm", recognises, prepare, load };
 
+/// What a random forest's kind begins with.
+const FOREST: &str = "random forest ";
 /// The most outputs; each row of a request allocates as many numbers.
 const OUTPUTS_MAX: usize = 1 << 16;
 
@@ -72,7 +75,10 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         count += 1;
     }
     if count % groups != 0 {
-        return Err(Error::invalid(format!("the model has {count} trees, which is no whole number of iterations of {groups}")));
+        return Err(Error::invalid(format!(
+            "the model has {}, which is no whole number of iterations of {groups}",
+            counted(count, "tree")
+        )));
     }
     if file.average && count == 0 {
         return Err(Error::invalid("the model is the mean of no trees at all; train it for at least one iteration"));
@@ -85,7 +91,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
     trees.write(&mut writer);
     let core = trees.node_bytes();
     let model = LightGbm::new(head, trees);
-    let forest = if file.average { "random forest " } else { "" };
+    let forest = if file.average { FOREST } else { "" };
     let summary = Summary {
         inputs: Vec::new(),
         answers: Vec::new(),
@@ -155,6 +161,12 @@ fn split<'a>(tree: &'a RawTree, number: usize, left: &mut usize) -> Result<Split
     let shared = || Error::invalid(format!("node {number} asks for category set {threshold}, which other nodes have; each has its own"));
     *left = left.checked_sub(words.len()).ok_or_else(shared)?;
     Ok(Split::Among(words))
+}
+
+/// An answer for one row, of the shape that all answers of the model have; made without it, so its numbers are none.
+pub(super) fn sample(summary: &Summary) -> Option<Output> {
+    let objective = summary.kind.strip_prefix(FOREST).unwrap_or(&summary.kind);
+    Objective::parse(Some(objective), summary.outputs).ok()?.answer(vec![0.0; summary.outputs], summary.outputs).ok()
 }
 
 fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {

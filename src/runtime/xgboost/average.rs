@@ -13,7 +13,7 @@ use super::super::trees::affordable;
 use super::super::{Format, Model, Output, Prepared, Schema, Summary};
 use crate::artifact::Member;
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::tensor::{Block, Tensor};
 
 /// Members are prepared from several files at once by [`prepare`], so no single one is recognised.
@@ -60,7 +60,9 @@ pub(in super::super) fn prepare(files: &[&Member]) -> Result<Prepared> {
         let within = |error: Error| error.within(format_args!("member `{}`", shown(&file.name)));
         let made = super::prepare(file.bytes.clone()).map_err(within)?;
         if let Some(first) = all.first().map(|first| &first.summary) {
-            let told = |summary: &Summary| format!("{} features, {} outputs, {}", summary.features, summary.outputs, objective(summary));
+            let told = |summary: &Summary| {
+                format!("{}, {}, {}", counted(summary.features, "feature"), counted(summary.outputs, "output"), objective(summary))
+            };
             if told(first) != told(&made.summary) {
                 return Err(within(Error::invalid(format!(
                     "several models in one archive answer together, so they must be alike; this one has {}, the first {}",
@@ -110,6 +112,10 @@ impl Average {
     fn new(members: Vec<Box<dyn Model>>, vote: bool) -> Result<Self> {
         let first = members.first().ok_or_else(|| Error::new(Kind::Internal, "an ensemble without a model"))?;
         let mut schema = first.schema().clone();
+        // Trained on different tables, members have different codes for one text.
+        if members.iter().any(|member| member.schema().names != schema.names) {
+            schema.names = schema.names.with_categories(Vec::new());
+        }
         if vote {
             // All votes for a row are held until they are counted.
             schema.spread = schema.spread.max(schema.outputs.saturating_mul(members.len()));

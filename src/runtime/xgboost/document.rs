@@ -6,10 +6,11 @@
 //! places, a model inside what `Booster.serialize` and pickles hold. The layout is the library's own (its repository,
 //! `doc/model.schema`). Next: `legacy.rs`, the binary form of old; `mod.rs`, which checks and builds.
 
+use super::categories::{Lists, read_categories};
 use crate::codec::number::read_f32;
 use crate::codec::pull::Pull;
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 
 /// The most feature names; each takes several times its bytes in the file.
 const NAMES_MAX: usize = 1 << 24;
@@ -27,6 +28,7 @@ pub(super) struct Document {
     pub(super) booster_name: String,
     pub(super) features: usize,
     pub(super) names: Vec<Box<str>>,
+    pub(super) categories: Lists,
     pub(super) booster: Booster,
     base_scores: Vec<f32>,
     /// The base scores are margins already, as files before 1.0 hold them.
@@ -90,6 +92,7 @@ pub(super) struct Learner {
     pub(super) targets: usize,
     pub(super) features: usize,
     pub(super) names: Vec<Box<str>>,
+    pub(super) categories: Lists,
     pub(super) best: Best,
     pub(super) booster_name: Option<String>,
     pub(super) trees: Option<Trees>,
@@ -152,6 +155,7 @@ impl Document {
             booster_name,
             features: learner.features,
             names: learner.names,
+            categories: learner.categories,
             booster,
             base_scores: learner.base_scores.unwrap_or_else(|| vec![0.5]),
             margin_base: learner.margin_base,
@@ -183,7 +187,13 @@ impl Document {
         let mut margins: Vec<f32> = match self.base_scores.as_slice() {
             [one] => vec![*one; groups],
             many if many.len() == groups => many.to_vec(),
-            many => return Err(Error::invalid(format!("the model has {} base scores for {groups} outputs", many.len()))),
+            many => {
+                return Err(Error::invalid(format!(
+                    "the model has {} for {}",
+                    counted(many.len(), "base score"),
+                    counted(groups, "output")
+                )));
+            }
         };
         if !self.margin_base {
             link(&mut margins);
@@ -308,6 +318,7 @@ fn read_model<'a, P: Pull<'a>>(document: &mut P, learner: &mut Learner) -> Resul
                     Ok(())
                 })?;
             }
+            "cats" => learner.categories = read_categories(document)?,
             "tree_info" => model.groups = document.integers()?,
             "iteration_indptr" => model.iterations = document.integers()?,
             "gbtree_model_param" => document.object(|document, key| {
@@ -413,7 +424,7 @@ impl Trees {
                 self.kept = end;
                 Ok(())
             }
-            _ => Err(Error::invalid(format!("best_iteration is {iteration}; the model has {} trees", self.trees.len()))),
+            _ => Err(Error::invalid(format!("best_iteration is {iteration}; the model has {}", counted(self.trees.len(), "tree")))),
         }
     }
 
@@ -458,7 +469,11 @@ impl RawTree {
     /// Vector leaves times the dart weight.
     pub(super) fn scaled_vectors(&self, groups: usize, weight: f32) -> Result<Vec<f32>> {
         if self.vector_width > 1 && self.vector_width != groups {
-            return Err(Error::invalid(format!("a tree's leaves are {} wide; the model has {groups} outputs", self.vector_width)));
+            return Err(Error::invalid(format!(
+                "a tree's leaves are {} wide; the model has {}",
+                self.vector_width,
+                counted(groups, "output")
+            )));
         }
         Ok(self.vectors.iter().map(|value| if weight == 1.0 { *value } else { value * weight }).collect())
     }

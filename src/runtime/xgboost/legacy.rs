@@ -7,6 +7,7 @@
 
 use super::document::{Learner, RawTree, Trees};
 use crate::error::{Error, Result};
+use crate::names::{counted, following};
 
 /// Bytes of the learner's head.
 const HEAD: usize = 136;
@@ -28,7 +29,10 @@ impl<'a> Bytes<'a> {
     fn take(&mut self, count: usize, what: &str) -> Result<&'a [u8]> {
         let Some((taken, rest)) = self.rest.split_at_checked(count) else {
             let left = self.rest.len();
-            return Err(Error::invalid(format!("the binary XGBoost model is cut off: {what} takes {count} bytes, {left} are left")));
+            return Err(Error::invalid(format!(
+                "the binary XGBoost model is cut off: {what} takes {}, {left} are left",
+                counted(count, "byte")
+            )));
         };
         self.rest = rest;
         Ok(taken)
@@ -132,7 +136,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Learner> {
         }
     }
     if !bytes.rest.is_empty() {
-        return Err(Error::invalid(format!("the binary XGBoost model is followed by {} bytes that are not part of it", bytes.rest.len())));
+        return Err(Error::invalid(format!("{} the binary XGBoost model", following(bytes.rest.len()))));
     }
     Ok(learner)
 }

@@ -1,11 +1,13 @@
 //! XGBoost models, as JSON, UBJSON, binary or pickled: every booster, every objective, bit-equal margins.
 //!
-//! `document.rs` reads JSON and UBJSON, `legacy.rs` the binary form, `pickle.rs` finds any of them in a pickle;
-//! `objective.rs` knows what objectives do to numbers; here they become a model. What decides the bits: sums start
-//! from the base margin (before 1.3 they end with it) and add trees in order in `f32`; dart weights are multiplied into
-//! the leaves first; gblinear starts from bias + base; `average.rs` lets several answer as one. Next: `document.rs`.
+//! `document.rs` reads JSON and UBJSON, `categories.rs` the data frame's categories in it, `legacy.rs` the binary form,
+//! `pickle.rs` finds any of them in a pickle; `objective.rs` knows what objectives do to numbers; here they become a
+//! model. What decides the bits: sums start from the base margin (before 1.3 they end with it) and add trees in order
+//! in `f32`; dart weights are multiplied into the leaves first; gblinear starts from bias + base; `average.rs` lets
+//! several answer as one. Next: `document.rs`.
 
 pub(super) mod average;
+mod categories;
 mod document;
 mod legacy;
 mod objective;
@@ -16,15 +18,18 @@ use std::io::Read;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use self::categories::Lists;
 use self::document::{Booster, Document, Learner as Found, RawTree, read_model_file};
 use self::objective::Objective;
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::{Builder, Ensemble, Split, TreeNode, affordable};
 use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
+use crate::codec::columns::Columns;
 use crate::codec::pull::Json;
 use crate::codec::ubjson::Ubjson;
 use crate::error::{Error, Kind, Result};
+use crate::names::counted;
 use crate::tensor::{Block, Tensor, ValueKind};
 
 pub(super) const FORMAT: Format = Format { name: "xgboost", recognises, prepare, load };
@@ -45,6 +50,9 @@ struct Head {
     /// Trees are added up first and the base margin last, as older versions did.
     base_last: bool,
     linear: bool,
+    /// The texts that codes stand for, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    categories: Lists,
 }
 
 #[derive(Debug)]
@@ -110,7 +118,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         return Err(Error::invalid(format!("the model has {groups} outputs; at most {OUTPUTS_MAX} can be served")));
     }
     if !document.names.is_empty() && document.names.len() != features {
-        return Err(Error::invalid(format!("the model names {} of its {features} features", document.names.len())));
+        return Err(Error::invalid(format!("the model names {} of its {}", document.names.len(), counted(features, "feature"))));
     }
     let base = document.base_margins(groups, |scores| objective.margins(scores))?;
     let base_last = document.adds_base_last();
@@ -125,8 +133,9 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
             Learner::Linear(weights.clone())
         }
     };
-    let head =
-        Head { objective, features, groups, names: document.names.clone(), base, base_last, linear: matches!(learner, Learner::Linear(_)) };
+    let categories = categories::believed(document.categories.clone(), features, document.release());
+    let linear = matches!(learner, Learner::Linear(_));
+    let head = Head { objective, features, groups, names: document.names.clone(), base, base_last, linear, categories };
     let mut writer = Writer::new(&head)?;
     match &learner {
         Learner::Trees(trees) => trees.write(&mut writer),
@@ -203,6 +212,15 @@ fn node<'a>(
     Ok(TreeNode::Split { feature, split, missing_left: at(&tree.default_left)? != 0, left: child(left)?, right: child(right)? })
 }
 
+/// An answer for one row, of the shape that all answers of the model have; made without it, so its numbers are none.
+/// How many classes there are is not told of a model that answers the class alone.
+pub(super) fn sample(summary: &Summary) -> Option<Output> {
+    let mut release = summary.library.iter().flat_map(|version| version.split('.')).map(|part| part.parse().unwrap_or_default());
+    let release = (release.next().unwrap_or_default(), release.next().unwrap_or_default());
+    let objective = Objective::named(summary.kind.rsplit(' ').next()?, release).ok()?;
+    objective.answer(vec![0.0; summary.outputs], summary.outputs).ok()
+}
+
 fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
     let (head, mut reader) = Reader::new::<Head>(source, length)?;
     let learner = if head.linear {
@@ -219,9 +237,13 @@ fn load(source: &mut dyn Read, length: u64) -> Result<Box<dyn Model>> {
 
 impl XgBoost {
     fn new(head: Head, learner: Learner) -> Self {
-        let Head { objective, features, groups, names, base, base_last, linear: _ } = head;
+        let Head { objective, features, groups, names, base, base_last, linear: _, categories } = head;
         let outputs = objective.outputs(groups);
-        let schema = Schema { spread: groups, names: names.into(), ..Schema::matrix(ValueKind::F32, features, outputs) };
+        let schema = Schema {
+            spread: groups,
+            names: Columns::from(names).with_categories(categories),
+            ..Schema::matrix(ValueKind::F32, features, outputs)
+        };
         Self { objective, groups, schema, base, base_last, learner }
     }
 
@@ -299,7 +321,7 @@ impl Model for XgBoost {
         if rows.checked_mul(width).is_none_or(|cells| cells > CELLS_MAX) {
             return Err(Error::new(
                 Kind::TooLarge,
-                format!("{rows} rows of {width} contributions are too many for one answer; send fewer rows"),
+                format!("{} of {width} contributions would be too many for one answer; send fewer rows", counted(rows, "row")),
             ));
         }
         let mut out = vec![0.0; rows * width];

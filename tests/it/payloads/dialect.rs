@@ -210,8 +210,8 @@ fn every_kind_of_refusal_has_sagemakers_status_code_and_body() {
     // Types and models.
     is_error(&invoke(path, &server.admin, &[target, ("content-type", "image/png")]), 415, "ValidationError", message);
     is_error(&invoke(path, &server.admin, &[target, ("accept", "image/png")]), 415, "ValidationError", message);
-    server.put_endpoint("twice", &json!([{ "model": "p/house" }, { "model": "p/house" }]));
-    let model = invoke("/endpoints/twice/invocations", &server.admin, &[]);
+    server.put_endpoint("twice", &json!([{ "prefix": "p/" }, { "model": "p/house" }]));
+    let model = invoke("/endpoints/twice/invocations", &server.admin, &[target]);
     is_error(&model, 424, "ModelError", &["ErrorCode", "Message", "OriginalMessage", "OriginalStatusCode"]);
     let body = model.json();
     assert_eq!(body["ErrorCode"], "CLIENT_ERROR_FROM_MODEL");

@@ -177,7 +177,7 @@ fn lies() -> Vec<(Vec<(&'static str, Value)>, Why)> {
         one(BASE, json!("[]"), &["the base score `[]` is no number"]),
         one(BASE, json!("nan"), &["the base score `nan` is no number"]),
         one(BASE, json!("0.5x"), &["the base score `0.5x` is no number"]),
-        one(BASE, json!("[5E-1,5E-1]"), &["the model has 2 base scores for 1 outputs"]),
+        one(BASE, json!("[5E-1,5E-1]"), &["the model has 2 base scores for 1 output"]),
         (vec![(BASE, json!("-1")), ("/version", json!([2, 0, 0]))], &["the base score [-1.0] has no finite margin"]),
         (vec![(BASE, json!("1E99")), (OBJECTIVE, json!("reg:squarederror"))], &["the base score [inf] has no finite margin"]),
         (vec![(BASE, json!("-1")), (OBJECTIVE, json!("count:poisson"))], &["has no finite margin"]),

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::globals::{Known, TAKES, find, refused};
 use super::values::{Place, Value, Values};
 use crate::error::{Error, Result};
+use crate::names::counted;
 
 /// The most steps; a Booster's pickle takes a few dozen, and two for each feature's name.
 const STEPS_MAX: usize = 1 << 22;
@@ -29,7 +30,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<(Values<'_>, Place)> {
             let top = machine.pop()?;
             return match machine.rest {
                 [] => Ok((machine.all, top)),
-                rest => Err(Error::invalid(format!("the pickle is followed by {} bytes; {TAKES}", rest.len()))),
+                rest => Err(Error::invalid(format!("the pickle is followed by {}; {TAKES}", counted(rest.len(), "byte")))),
             };
         }
         machine.step(opcode)?;
