@@ -1,0 +1,67 @@
+//! What operators make of values at the edges: matrices in stacks, missing numbers, blocks, wrapped ends, and outputs that
+//! are not what they are declared as. `tests/fidelity/onnx_hand.py` compares the same with onnxruntime.
+
+use super::*;
+
+/// The one output for arrays of 32-bit numbers, each so many columns wide.
+fn output(graph: &Graph, inputs: &[(usize, &[f32])]) -> Vec<f64> {
+    let model = read(&graph.file()).unwrap();
+    let blocks: Vec<Block> = inputs.iter().map(|&(columns, list)| Tensor::new(columns, list.to_vec()).unwrap().into()).collect();
+    let scores = model.predict(&blocks).unwrap().scores.to(ValueKind::F64).unwrap();
+    scores.f64s().unwrap().values().to_vec()
+}
+
+/// Small whole numbers, whose sums are exact in any order.
+fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|at| ((at * 7919 + seed * 104_729) % 17) as f32 - 8.0).collect()
+}
+
+/// `rows` products of a matrix of `m` and `k` with one of `k` and `n`, each row its own unless there is one left for all.
+fn products((rows, m, k, n): (usize, usize, usize, usize), a: &[f32], b: &[f32]) -> Vec<f64> {
+    let mut out = Vec::new();
+    for row in 0..rows {
+        let (a, b) = (&a[if a.len() == m * k { 0 } else { row * m * k }..], &b[row * k * n..]);
+        for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            out.push((0..k).map(|at| f64::from(a[i * k + at] * b[at * n + j])).sum());
+        }
+    }
+    out
+}
+
+#[test]
+fn each_matrix_of_a_stack_is_multiplied_with_its_own() {
+    let side = |side: usize| i64::try_from(side).unwrap();
+    for (rows, m, k, n) in [(2, 1, 3, 2), (3, 1, 5, 4), (3, 2, 6, 4), (2, 3, 7, 4), (3, 1, 8, 3), (2, 4, 5, 3), (2, 1, 259, 2)] {
+        let graph = Graph {
+            nodes: vec![node("MatMul", "", &["A", "B"], &["Y"])],
+            weights: vec![],
+            inputs: vec![info("A", 1, &[-1, side(m), side(k)]), info("B", 1, &[-1, side(k), side(n)])],
+            outputs: vec![info("Y", 1, &[-1, side(m), side(n)])],
+        };
+        let (a, b) = (numbers(rows * m * k, 1), numbers(rows * k * n, 2));
+        assert_eq!(output(&graph, &[(m * k, &a), (k * n, &b)]), products((rows, m, k, n), &a, &b), "{m} {k} {n}");
+    }
+}
+
+#[test]
+fn a_matrix_is_multiplied_with_itself_turned_and_with_a_constant() {
+    let x = numbers(3 * 3 * 5, 4);
+    let turned: Vec<f32> =
+        x.chunks(15).flat_map(|one| (0..5).flat_map(move |column| (0..3).map(move |row| one[row * 5 + column]))).collect();
+    let graph = Graph {
+        nodes: vec![node("Transpose", "", &["X"], &["t"]).put(5, ints("perm", &[0, 2, 1])), node("MatMul", "", &["X", "t"], &["Y"])],
+        weights: vec![],
+        inputs: vec![info("X", 1, &[-1, 3, 5])],
+        outputs: vec![info("Y", 1, &[-1, 3, 3])],
+    };
+    assert_eq!(output(&graph, &[(15, &x)]), products((3, 3, 5, 3), &x, &turned));
+    let w = numbers(6, 5);
+    let graph = Graph {
+        nodes: vec![node("MatMul", "", &["W", "X"], &["Y"])],
+        weights: vec![tensor("W", &[2, 3], &w)],
+        outputs: vec![info("Y", 1, &[-1, 2, 5])],
+        ..graph
+    };
+    assert_eq!(output(&graph, &[(15, &x)]), products((3, 2, 3, 5), &w, &x));
+}
+
