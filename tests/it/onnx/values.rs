@@ -65,3 +65,27 @@ fn a_matrix_is_multiplied_with_itself_turned_and_with_a_constant() {
     assert_eq!(output(&graph, &[(15, &x)]), products((3, 2, 3, 5), &w, &x));
 }
 
+#[test]
+fn a_missing_number_is_no_category() {
+    let encoder = node("OneHotEncoder", "ai.onnx.ml", &["X"], &["hot"]).put(5, ints("cats_int64s", &[0, 1])).put(5, int("zeros", 1));
+    let graph = Graph {
+        nodes: vec![encoder, node("Flatten", "", &["hot"], &["Y"])],
+        weights: vec![],
+        inputs: vec![info("X", 1, &[-1, 1])],
+        outputs: vec![info("Y", 1, &[-1, 2])],
+    };
+    let found = output(&graph, &[(1, &[0.0, f32::NAN, 1.0, 1e20, -0.5])]);
+    assert_eq!(found, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+    for (element, smallest, fits) in [(7, i64::MIN, 3_000_000_000), (6, i64::from(i32::MIN), i64::from(i32::MIN)), (5, 0, 0)] {
+        let graph = Graph {
+            nodes: vec![node("Cast", "", &["X"], &["Y"]).put(5, int("to", element))],
+            outputs: vec![info("Y", element, &[-1, 1])],
+            ..graph.clone()
+        };
+        let model = read(&graph.file()).unwrap();
+        let rows = Tensor::new(1, vec![f32::NAN, 1e20, -1e20, 3e9, 2.9, -2.9]).unwrap().into();
+        let wanted = vec![smallest, smallest, smallest, fits, 2, -2];
+        assert_eq!(model.predict(&[rows]).unwrap().scores, Tensor::new(1, wanted).unwrap().into(), "{element}");
+    }
+}
+
