@@ -89,3 +89,18 @@ fn a_missing_number_is_no_category() {
     }
 }
 
+#[test]
+fn blocks_become_channels_in_either_order() {
+    let graph = |mode: &str| Graph {
+        nodes: vec![node("SpaceToDepth", "", &["X"], &["Y"]).put(5, int("blocksize", 2)).put(5, text("mode", mode))],
+        weights: vec![],
+        inputs: vec![info("X", 1, &[-1, 2, 2, 4])],
+        outputs: vec![info("Y", 1, &[-1, 8, 1, 2])],
+    };
+    let x: Vec<f32> = (0..16u8).map(f32::from).collect();
+    let found = |mode: &str| output(&graph(mode), &[(16, &x)]);
+    assert_eq!(found("DCR"), [0, 2, 8, 10, 1, 3, 9, 11, 4, 6, 12, 14, 5, 7, 13, 15].map(f64::from));
+    assert_eq!(found("CRD"), [0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15].map(f64::from));
+    refused(&graph("RDC"), "attribute `mode` is `RDC`; DCR and CRD are known");
+}
+
