@@ -104,3 +104,22 @@ fn blocks_become_channels_in_either_order() {
     refused(&graph("RDC"), "attribute `mode` is `RDC`; DCR and CRD are known");
 }
 
+#[test]
+fn what_is_left_of_a_cut_row_comes_again() {
+    let pads = |list: [i64; 4]| Graph {
+        nodes: vec![node("Pad", "", &["X"], &["Y"]).put(5, text("mode", "wrap")).put(5, ints("pads", &list))],
+        weights: vec![],
+        inputs: vec![info("X", 1, &[-1, 5])],
+        outputs: vec![info("Y", 1, &[-1, -1])],
+    };
+    for (list, wanted) in [
+        ([0, -2, 0, 3], &[2.0, 3.0, 4.0, 2.0, 3.0, 4.0][..]),
+        ([0, 3, 0, -2], &[0.0, 1.0, 2.0, 0.0, 1.0, 2.0]),
+        ([0, 7, 0, -2], &[2.0, 0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0, 2.0]),
+        ([0, -1, 0, -1], &[1.0, 2.0, 3.0]),
+        ([0, 2, 0, 1], &[3.0, 4.0, 0.0, 1.0, 2.0, 3.0, 4.0, 0.0]),
+    ] {
+        assert_eq!(output(&pads(list), &[(5, &[0.0, 1.0, 2.0, 3.0, 4.0])]), wanted, "{list:?}");
+    }
+}
+
