@@ -123,3 +123,21 @@ fn what_is_left_of_a_cut_row_comes_again() {
     }
 }
 
+#[test]
+fn dropout_is_served_for_inference_alone() {
+    let graph = |mode: Option<u8>| {
+        let mut graph = dense();
+        graph.nodes[2] = node("Dropout", "", &["a", "", if mode.is_some() { "mode" } else { "" }], &["Y"]);
+        graph.weights.extend(mode.map(|mode| Wire::default().int(2, 9).bytes(8, "mode").bytes(9, [mode])));
+        graph
+    };
+    for mode in [None, Some(0)] {
+        assert_eq!(output(&graph(mode), &[(2, &[1.0, 1.0])]), [4.5, -94.0]);
+    }
+    refused(&graph(Some(1)), "`Dropout` (node `Dropout-node`): input `training_mode` is set; export the model for inference");
+    let mut asked = graph(None);
+    asked.nodes[2] = node("Dropout", "", &["a", "", "mode"], &["Y"]);
+    asked.inputs.push(info("mode", 9, &[-1, 1]));
+    refused(&asked, "input `training_mode` is set");
+}
+
