@@ -141,3 +141,22 @@ fn dropout_is_served_for_inference_alone() {
     refused(&asked, "input `training_mode` is set");
 }
 
+#[test]
+fn outputs_are_what_they_are_declared_as() {
+    let declared = |element: i64| Graph {
+        nodes: vec![
+            node("ArgMax", "", &["X"], &["label"]).put(5, int("axis", 1)).put(5, int("keepdims", 0)),
+            node("Identity", "", &["X"], &["scores"]),
+        ],
+        weights: vec![],
+        inputs: vec![info("X", 1, &[-1, 3])],
+        outputs: vec![info("label", element, &[-1]), info("scores", 1, &[-1, 3])],
+    };
+    assert!(read(&declared(7).file()).is_ok());
+    refused(&declared(8), "output `label` is declared as string, and the graph makes int64");
+    refused(&declared(9), "output `label` is declared as bool, and the graph makes int64");
+    refused(&declared(1), "output `label` is declared as float, and the graph makes int64");
+    let mut scores = declared(7);
+    scores.outputs[1] = info("scores", 7, &[-1, 3]);
+    refused(&scores, "output `scores` is declared as int64, and the graph makes float");
+}
