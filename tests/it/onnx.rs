@@ -10,6 +10,8 @@ mod bounds;
 
 mod choices;
 
+mod inputs;
+
 mod values;
 
 use rookery::artifact::{Artifact, Limits};

@@ -180,6 +180,7 @@ pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &p
         columns,
         fixed: 500 + 100 * engine.steps() as u64 + work(&first).saturating_sub(each) / STEPS_PER_NANO,
         each: each.div_ceil(STEPS_PER_NANO).max(1),
+        words: Vec::new(),
         ensembles: Vec::new(),
         kinds: one.iter().map(|value| value.data.kind()).collect(),
     })
