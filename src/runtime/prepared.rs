@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Kind, Result};
 
 /// The number of the layout. Forms with another number are never read.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const MAGIC: [u8; 4] = *b"RKPF";
 /// The longest head; feature names are the bulk of it.
