@@ -1,14 +1,15 @@
 //! `application/json`: SageMaker's request shapes in, `{"predictions":[…]}` out.
 //!
 //! In: `{"instances":[…]}` or a bare list; each row a list, `{"features":[…]}`, or the dense or sparse
-//! `{"data":{"features":{"values":[…],"keys":[…],"shape":[…]}}}`. A flat list of numbers is one row. Next:
-//! `payload.rs`.
+//! `{"data":{"features":{"values":[…],"keys":[…],"shape":[…]}}}`. A flat list of numbers is one row. Next: `named.rs` for
+//! rows that name their columns, `payload.rs`.
 
 use super::answer::{Answer, Extra, Form, write_label, write_number, write_value};
+use super::named::{self, Meant};
 use super::payload::{Cell, Rows};
 use super::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
-use crate::names::{counted, shown};
+use crate::names::counted;
 use crate::tensor::Block;
 
 /// Reads the whole of `body`.
@@ -76,22 +77,13 @@ pub(super) fn row(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     if json.peek()? == Next::Array {
         return values(json, rows);
     }
-    // A row of named columns has other keys than the two words below, unless a column is called so.
-    let names = rows.names();
-    let mut ahead = json.clone();
-    let (mut by_name, mut in_order, mut next) = (!names.is_empty(), true, 0);
-    ahead.object(|json, key| {
-        by_name &= !matches!(key, "features" | "data") || names.place(key).is_some();
-        in_order &= names.get(next).is_some_and(|name| **name == *key);
-        next += 1;
-        json.skip()
-    })?;
-    if by_name && in_order && next == names.len() && names.distinct() {
-        json.object(|json, _| value(json, rows))?;
-        return rows.end_row();
-    }
-    if by_name {
-        return named(json, rows);
+    match named::meant(json, rows)? {
+        Meant::InOrder => {
+            json.object(|json, _| value(json, rows))?;
+            return rows.end_row();
+        }
+        Meant::ByName => return named::read(json, rows),
+        Meant::Words => {}
     }
     let mut found = false;
     json.object(|json, key| {
@@ -117,7 +109,7 @@ fn values(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
 }
 
 #[inline]
-fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
+pub(super) fn value(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
     if !rows.dense() {
         return cell(json, rows, |rows, cell| rows.push_cell(cell));
     }
@@ -150,30 +142,6 @@ fn cell(json: &mut Json<'_>, rows: &mut Rows<'_>, take: impl FnOnce(&mut Rows<'_
         }
         Next::Array | Next::Object => Err(rows.refuse("is a list or an object; send a number, text, true, false or null")),
     }
-}
-
-/// A row as an object of its columns by name, in any order.
-fn named(json: &mut Json<'_>, rows: &mut Rows<'_>) -> Result<()> {
-    let names = rows.names();
-    let mut places: Vec<Option<Json<'_>>> = vec![None; names.len()];
-    let mut next = 0;
-    json.object(|json, key| {
-        // Most stand behind the one before, as in the model.
-        let guessed = names.distinct() && names.get(next).is_some_and(|name| **name == *key);
-        let Some(at) = guessed.then_some(next).or_else(|| names.place(key)) else {
-            return Err(json.fail(format_args!("a row has neither `features` nor `data`, and `{}` is no column of the model", shown(key))));
-        };
-        next = at + 1;
-        if places.get_mut(at).is_some_and(|place| place.replace(json.clone()).is_some()) {
-            return Err(json.fail(format_args!("`{}` stands twice", shown(key))));
-        }
-        json.skip()
-    })?;
-    for place in places {
-        let Some(mut json) = place else { return Err(rows.refuse("is not in the row; send every column by its name")) };
-        value(&mut json, rows)?;
-    }
-    rows.end_row()
 }
 
 /// `{"features":{"values":[…]}}`, sparse when it has `keys`.

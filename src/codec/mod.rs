@@ -10,6 +10,7 @@ mod csv;
 mod json;
 pub mod jsonlines;
 mod libsvm;
+mod named;
 pub mod number;
 mod parts;
 pub mod payload;

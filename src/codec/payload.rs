@@ -4,6 +4,9 @@
 //! column, from 1) in one place. Knows no model; `service/invoke.rs` says what is expected. Next: `csv.rs`,
 //! `answer.rs` for the way back.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::columns::{Categories, Columns};
@@ -32,10 +35,21 @@ pub struct Expect<'a> {
     pub absent: f32,
     /// Whether a missing number is taken.
     pub missing: bool,
+    /// Whether a column that is missing, or not named, is 0.
+    pub optional: bool,
     /// The most values (rows × columns) a request may spread into.
     pub cells: usize,
     /// How deep JSON may nest.
     pub depth: usize,
+}
+
+/// What a name in a row stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    /// This column of the row.
+    Column(usize),
+    /// All columns of this input.
+    Input(usize),
 }
 
 /// A value as it is written, before it is known what column it fills.
@@ -113,6 +127,8 @@ pub struct Rows<'a> {
     /// The columns that the latest sparse row has set, and whether each stood behind the one before.
     set: Vec<usize>,
     ascending: bool,
+    /// Inputs and the column that each begins with, by their names; made by the first row that asks.
+    inputs: OnceCell<HashMap<&'a str, (usize, usize), foldhash::fast::RandomState>>,
 }
 
 /// What the values go to.
@@ -131,7 +147,7 @@ impl<'a> Rows<'a> {
         } else {
             Filling::Parts(Parts::new(expect.parts))
         };
-        Self { expect, filling, row: 0, column: 0, sparse: false, empty: "NaN", set: Vec::new(), ascending: true }
+        Self { expect, filling, row: 0, column: 0, sparse: false, empty: "NaN", set: Vec::new(), ascending: true, inputs: OnceCell::new() }
     }
 
     /// Says how a missing value is written, for refusals.
@@ -147,6 +163,57 @@ impl<'a> Rows<'a> {
     /// The columns' names, or nothing.
     pub fn names(&self) -> &'a Columns {
         self.expect.names
+    }
+
+    /// The inputs that a row's columns fill, in order.
+    pub fn parts(&self) -> &'a [Part] {
+        self.expect.parts
+    }
+
+    /// Whether a column that is missing, or not named, is 0.
+    pub fn optional(&self) -> bool {
+        self.expect.optional
+    }
+
+    /// Whether a row can say by name what is meant.
+    pub(super) fn has_names(&self) -> bool {
+        !self.names().is_empty() || self.parts().iter().any(|part| !part.name.is_empty())
+    }
+
+    /// What names in a row are.
+    pub(super) fn called(&self) -> &'static str {
+        if self.parts().iter().any(|part| part.columns > 1 && !part.name.is_empty()) {
+            "column or input of the model"
+        } else {
+            "column of the model"
+        }
+    }
+
+    /// What `name` stands for: an input, a column, or one by the name and number of the only input.
+    pub(super) fn place(&self, name: &str) -> Option<Place> {
+        let inputs = self.inputs.get_or_init(|| {
+            let mut first = 0;
+            let begin = |(at, part): (usize, &'a Part)| {
+                let place = (&*part.name, (at, first));
+                first += part.columns;
+                place
+            };
+            self.parts().iter().enumerate().map(begin).filter(|(name, _)| !name.is_empty()).collect()
+        });
+        let named = self.names().place(name).map(Place::Column);
+        // A dictionary's word may be called as the dictionary.
+        if named.is_some() && self.expect.optional {
+            return named;
+        }
+        if let Some(&(at, first)) = inputs.get(name) {
+            let single = self.parts().get(at).is_some_and(|part| part.columns == 1);
+            return Some(if single { Place::Column(first) } else { Place::Input(at) });
+        }
+        let ([part], None) = (self.parts(), named) else { return named };
+        let number = name.strip_prefix(&*part.name).filter(|_| !part.name.is_empty())?.strip_prefix('_')?;
+        let at: usize = number.parse().ok().filter(|&at| at < part.columns)?;
+        // One column has one name.
+        (self.names().is_empty() && at.to_string() == number).then_some(Place::Column(at))
     }
 
     /// How deep JSON may nest.
@@ -175,7 +242,7 @@ impl<'a> Rows<'a> {
     /// When the request grows over its limit.
     pub fn push(&mut self, value: f32) -> Result<()> {
         if value.is_finite() {
-            return self.place(value);
+            return self.put(value);
         }
         if value.is_nan() { self.push_missing() } else { Err(self.too_large(32)) }
     }
@@ -191,10 +258,10 @@ impl<'a> Rows<'a> {
         if !self.expect.missing {
             return Err(self.refuse("is empty; this model takes no missing values"));
         }
-        self.place(f32::NAN)
+        self.put(if self.expect.optional { 0.0 } else { f32::NAN })
     }
 
-    fn place(&mut self, value: f32) -> Result<()> {
+    fn put(&mut self, value: f32) -> Result<()> {
         // Too many values in a row are counted and named at its end, not kept.
         if self.column < self.expect.features
             && let Filling::Dense(values) = &mut self.filling
@@ -266,7 +333,7 @@ impl<'a> Rows<'a> {
         if is_missing(text.as_bytes()) {
             let what = if text.is_empty() { "empty" } else { "no number" };
             return if self.expect.missing {
-                Ok(T::from(f32::NAN))
+                Ok(T::from(if self.expect.optional { 0.0 } else { f32::NAN }))
             } else {
                 Err(self.refuse(format_args!("is {what}; this model takes no missing values")))
             };
@@ -342,6 +409,7 @@ impl<'a> Rows<'a> {
             Cell::F64(value) => Err(no(&value.to_string())),
             Cell::Bool(value) => Ok(i64::from(value)),
             Cell::Text(text) => Err(no(text)),
+            Cell::Missing if self.expect.optional => Ok(0),
             Cell::Missing => Err(self.refuse("is empty; this column takes whole numbers")),
         }
     }
@@ -454,6 +522,11 @@ impl<'a> Rows<'a> {
             return Error::invalid(format!("row {}, feature {}{name} {why}", self.row + 1, self.column));
         }
         Error::invalid(format!("row {}, column {}{name} {why}", self.row + 1, self.column + 1))
+    }
+
+    /// Refuses an input of the row that is read: "row 2, input `A` …".
+    pub(super) fn refuse_input(&self, part: &Part, why: impl std::fmt::Display) -> Error {
+        Error::invalid(format!("row {}, input `{}` {why}", self.row + 1, shown(&part.name)))
     }
 
     fn finish(mut self) -> Result<SmallVec<[Block; 1]>> {

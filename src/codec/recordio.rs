@@ -223,7 +223,16 @@ mod tests {
 
     fn rows(body: &[u8]) -> Result<Vec<f32>> {
         let parts = [Part { name: "".into(), kind: ValueKind::F32, columns: 3 }];
-        let expect = Expect { parts: &parts, features: 3, names: &Columns::default(), absent: 0.0, missing: false, cells: 30, depth: 8 };
+        let expect = Expect {
+            parts: &parts,
+            features: 3,
+            names: &Columns::default(),
+            absent: 0.0,
+            missing: false,
+            optional: false,
+            cells: 30,
+            depth: 8,
+        };
         decode(Some("application/x-recordio-protobuf"), body, &expect).map(|blocks| blocks[0].f32s().unwrap().values().to_vec())
     }
 

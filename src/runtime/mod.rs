@@ -109,21 +109,33 @@ pub struct Schema {
     pub absent: f32,
     /// Whether a missing value (an empty cell, `null`) can be answered.
     pub missing: bool,
+    /// Whether rows are dictionaries of numbers: a column that is missing, or not named, is 0.
+    pub optional: bool,
 }
 
 impl Schema {
     /// What a payload must hold, at most `cells` values of it; JSON nests [`DEPTH_MAX`] levels at most unless the caller
     /// says otherwise.
     pub fn expect(&self, cells: usize) -> Expect<'_> {
-        let Self { parts, features, names, absent, missing, .. } = self;
-        Expect { parts, features: *features, names, absent: *absent, missing: *missing, cells, depth: DEPTH_MAX }
+        let Self { parts, features, names, absent, missing, optional, .. } = self;
+        let (features, absent, missing, optional) = (*features, *absent, *missing, *optional);
+        Expect { parts, features, names, absent, missing, optional, cells, depth: DEPTH_MAX }
     }
 
     /// The schema of a model that takes one matrix of `kind` and answers `outputs` numbers, where a missing value and
     /// what a sparse row leaves out are NaN.
     pub fn matrix(kind: ValueKind, features: usize, outputs: usize) -> Self {
         let part = Part { name: Box::default(), kind, columns: features };
-        Self { parts: smallvec![part], features, outputs, spread: outputs, names: Columns::default(), absent: f32::NAN, missing: true }
+        Self {
+            parts: smallvec![part],
+            features,
+            outputs,
+            spread: outputs,
+            names: Columns::default(),
+            absent: f32::NAN,
+            missing: true,
+            optional: false,
+        }
     }
 }
 
@@ -279,6 +291,12 @@ pub fn prepare(artifact: Artifact) -> Result<Prepared> {
     // refused by its own format's words, which say more.
     let own: Vec<_> = known.iter().copied().filter(|(member, format)| !is_foreign(&member.bytes, format)).collect();
     let known = if own.is_empty() { known } else { own };
+    // SageMaker's containers read what lies at the top of the archive: checkpoints and code in folders beside it are no
+    // members of the ensemble.
+    let boosters = known.len() > 1 && known.iter().all(|(_, format)| format.name == xgboost::FORMAT.name);
+    let at_top = |member: &Member| !member.name.strip_prefix("./").unwrap_or(&member.name).contains('/');
+    let top: Vec<_> = known.iter().copied().filter(|(member, _)| boosters && at_top(member)).collect();
+    let known = if top.is_empty() { known } else { top };
     match known.as_slice() {
         [(member, format)] => {
             let (Member { name, bytes }, format) = ((*member).clone(), *format);

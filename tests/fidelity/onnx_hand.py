@@ -260,6 +260,54 @@ def recurrent(operator, gates, ways=1, peepholes=False, **attributes):
     return make
 
 
+def stacks():
+    """Products of matrices of each row, whose numbers lie one row's behind the other's."""
+
+    def product(*before, inputs=("A", "B"), weights=None, **feeds):
+        feeds = {name: RNG.normal(size=(7, *shape)).astype(np.float32) for name, shape in feeds.items()}
+        nodes = [*before, helper.make_node("MatMul", inputs, ["Y"])]
+        return lambda: graph(nodes, feeds, [tensor("Y", FLOAT, None, None)], weights)
+
+    for k in (3, 5, 6, 7):
+        shares = helper.make_node("Softmax", ["A"], ["shares"])
+        yield f"row-{k}", product(A=(1, k), B=(k, 2))
+        yield f"shares-{k}", product(shares, inputs=("shares", "B"), A=(1, k), B=(k, 4))
+    turned = helper.make_node("Transpose", ["A"], ["turned"], perm=[0, 2, 1])
+    yield "turned", product(turned, inputs=("A", "turned"), A=(3, 5))
+    yield "constant", product(inputs=("w", "A"), weights={"w": RNG.normal(size=(2, 3)).astype(np.float32)}, A=(3, 5))
+
+
+def edges():
+    """Numbers that no whole number is near, as whole numbers."""
+    numbers = np.array([np.nan, 1e20, -1e20, 3e9, -3e9, 2147483648, 300, -1, -129, 70000, 40000, 2.9, -2.9, 255.9, 1e10])
+    for word, dtype in (("float", np.float32), ("double", np.float64)):
+        for to in ("INT64", "INT32", "INT16", "INT8", "UINT16", "UINT8"):
+            kind = getattr(TensorProto, to)
+            yield f"cast-{word}-{to.lower()}", single("Cast", kind=kind, feeds={"X": numbers[:, None].astype(dtype)}, to=kind)
+        codes = {"X": np.array([[0], [np.nan], [1.5], [-0.5], [1e20], [7]], dtype=dtype)}
+        categories = {"cats_int64s": [0, 1, 7], "zeros": 1}
+        yield f"one-hot-{word}", single("OneHotEncoder", feeds=codes, domain="ai.onnx.ml", rank=3, **categories)
+    whole = {"X": np.array([[2], [3], [0], [-3]], dtype=np.int64)}
+    for at, exponent in enumerate((-1.0, 40.5, np.nan, 70.0)):
+        yield f"power-{at}", single("Pow", np.array([exponent], dtype=np.float32), kind=LONG, feeds=whole)
+    for at, pads in enumerate(([0, -2, 0, 3], [0, 3, 0, -2], [0, 7, 0, -1], [0, -3, 0, 8], [0, -1, 0, -1])):
+        yield f"pad-wrap-{at}", single("Pad", np.array(pads), mode="wrap")
+    yield "pad-wrap-picture", single("Pad", np.array([0, -1, 2, 0, 3, -1]), feeds=picture(4, 3), rank=3, mode="wrap")
+
+
+def rows_first():
+    """Space to depth by the specification's own sentence: onnxruntime has no such mode yet."""
+    model, feeds = single("SpaceToDepth", feeds=picture(3, 4, 6), rank=4, opset=28, blocksize=2, mode="CRD")()
+
+    def answer(given):
+        x = given["X"]
+        n, c, h, w = x.shape
+        six = x.reshape(n, c, h // 2, 2, w // 2, 2).transpose(0, 1, 3, 5, 2, 4)
+        return [("Y", six.reshape(n, c * 4, h // 2, w // 2))]
+
+    return model, feeds, answer
+
+
 def not_served():
     """What onnxruntime runs and we refuse by name; the README lists it in the same words."""
     four = picture(2, 4, 4)
@@ -298,6 +346,11 @@ def cases():
         yield f"refused-{name}", make
     for name, make in lone_scores():
         yield f"hand-{name}", make
+    for name, make in stacks():
+        yield f"hand-stack-{name}", make
+    for name, make in edges():
+        yield f"hand-{name}", make
+    yield "hand-space-to-depth-columns", rows_first
     for name, make in regressors():
         yield f"hand-tree-{name}", make
     gaps = {"X": np.array([[0.0], [1], [np.nan], [2.5], [-0.0], [9]], dtype=np.float32)}

@@ -1,12 +1,13 @@
 """The models that onnx.py compares: each case makes a serialised graph and the arrays to feed it."""
 import numpy as np
 from sklearn import (
-    calibration, cluster, compose, cross_decomposition, decomposition, discriminant_analysis, ensemble, feature_selection, gaussian_process,
-    impute, linear_model, mixture, multiclass, multioutput, naive_bayes, neighbors, neural_network, pipeline, preprocessing, svm, tree,
+    calibration, cluster, compose, cross_decomposition, decomposition, discriminant_analysis, ensemble, feature_extraction,
+    feature_selection, gaussian_process, impute, linear_model, mixture, multiclass, multioutput, naive_bayes, neighbors,
+    neural_network, pipeline, preprocessing, svm, tree,
 )
 from sklearn.datasets import make_classification
 from skl2onnx import to_onnx
-from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
+from skl2onnx.common.data_types import DictionaryType, DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
 ROWS = 300
 X, Y = make_classification(ROWS, 8, n_informative=5, n_classes=3, random_state=0)
@@ -143,6 +144,56 @@ def gaussian_classes(kernel):
     return make
 
 
+def unlike(estimator, target, x=X, test=TEST, dtype=np.float64, **more):
+    """What onnxruntime does not run, though its operators are its own: compared with scikit-learn itself."""
+
+    def make():
+        given = {} if target is None else {"y": target}
+        model = estimator.fit(x.astype(dtype), **given)
+        onnx = to_onnx(model, x[:1].astype(dtype), **more)
+
+        def answer(feeds):
+            rows = feeds["X"]
+            if hasattr(model, "predict_proba"):
+                return [("label", model.predict(rows)), ("probabilities", model.predict_proba(rows))]
+            return [("variable", model.predict(rows) if target is not None else model.transform(rows))]
+
+        return onnx.SerializeToString(), {"X": test.astype(dtype)}, answer
+
+    return make
+
+
+def codes():
+    """Codes of categories as numbers, of which some are missing and some were never seen."""
+    rng = np.random.default_rng(6)
+    seen = rng.integers(0, 4, (ROWS, 2)).astype(np.float32)
+    steps = pipeline.make_pipeline(preprocessing.OneHotEncoder(handle_unknown="ignore"), linear_model.LogisticRegression())
+    model = steps.fit(seen, (seen[:, 0] == 0).astype(int) + (seen[:, 1] == 2))
+    asked = np.array([[0, 1], [np.nan, 1], [2, np.nan], [np.nan, np.nan], [9, 0], [3, 2], [1e20, 3]], dtype=np.float32)
+    return to_onnx(model, seen[:1], options={id(model): {"zipmap": False}}).SerializeToString(), {"X": asked}
+
+
+def dictionaries():
+    """Words and their numbers: a column for each word here, a map for each row there, without what is nought."""
+    rng = np.random.default_rng(7)
+    table = [{"rooms": float(rng.integers(1, 6)), f"city={rng.choice(['Rome', 'Oslo'])}": 1.0, "age": float(rng.normal(40, 9))} for _ in range(ROWS)]
+    model = pipeline.make_pipeline(feature_extraction.DictVectorizer(sparse=False), linear_model.LogisticRegression(max_iter=500))
+    model.fit(table, [int(row["rooms"] > 3) for row in table])
+    kind = DictionaryType(StringTensorType([1]), FloatTensorType([1]))
+    onnx = to_onnx(model, initial_types=[("X", kind)], options={id(model): {"zipmap": False}}).SerializeToString()
+    words = list(model[0].feature_names_)
+    rows = model[0].transform(table[:40]).astype(np.float32)
+
+    def answer(given):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+        found = [session.run(None, {"X": {word: float(x) for word, x in zip(words, row) if x}}) for row in given["X"]]
+        return [("label", np.concatenate([label for label, _ in found])), ("probabilities", np.concatenate([shares for _, shares in found]))]
+
+    return onnx, {"X": rows}, answer
+
+
 def missing():
     x = X.copy()
     x[np.random.default_rng(4).random(x.shape) < 0.2] = np.nan
@@ -202,7 +253,14 @@ def cases():
     yield "forest-3-double", converted(en.RandomForestClassifier(20, random_state=0), Y, dtype=np.float64, zipmap=off)
     yield "forest-regressor", converted(en.RandomForestRegressor(20, random_state=0), NUMBER)
     yield "forest-regressor-2", converted(en.RandomForestRegressor(20, random_state=0), TWO)
-    yield "forest-regressor-double", converted(en.RandomForestRegressor(20, random_state=0), NUMBER, dtype=np.float64)
+    yield "forest-regressor-double", unlike(en.RandomForestRegressor(20, random_state=0), NUMBER)
+    yield "decision-tree-double", unlike(tree.DecisionTreeClassifier(max_depth=5), Y, options={"zipmap": False})
+    yield "gradient-boosting-3-double", unlike(en.GradientBoostingClassifier(n_estimators=20), Y, options={"zipmap": False})
+    yield "gradient-boosting-binary-double", unlike(en.GradientBoostingClassifier(n_estimators=20), BINARY, options={"zipmap": False})
+    yield "gradient-boosting-3-from-zero", unlike(
+        en.GradientBoostingClassifier(n_estimators=20, init="zero"), Y, dtype=np.float32, options={"zipmap": False},
+    )
+    yield "svr-double", unlike(svm.SVR(), NUMBER)
     yield "extra-trees", converted(en.ExtraTreesClassifier(20, random_state=0), Y)
     yield "gradient-boosting-binary", converted(en.GradientBoostingClassifier(n_estimators=20), BINARY, zipmap=off)
     yield "gradient-boosting-3", converted(en.GradientBoostingClassifier(n_estimators=20), Y, zipmap=off)
@@ -242,6 +300,7 @@ def cases():
     yield "calibrated-sigmoid", converted(calibration.CalibratedClassifierCV(lm.LogisticRegression()), Y, zipmap=off)
     yield "calibrated-isotonic", converted(calibration.CalibratedClassifierCV(lm.LogisticRegression(), method="isotonic"), Y, zipmap=off)
     yield "one-vs-rest", converted(multiclass.OneVsRestClassifier(lm.LogisticRegression()), Y, zipmap=off)
+    yield "one-vs-one-words", converted(multiclass.OneVsOneClassifier(lm.LogisticRegression()), WORDS, zipmap=off)
     yield "one-vs-one", converted(multiclass.OneVsOneClassifier(lm.LogisticRegression()), Y, zipmap=off)
     yield "multi-output-regressor", converted(multioutput.MultiOutputRegressor(lm.LinearRegression()), TWO)
     yield "multi-output-classifier", converted(multioutput.MultiOutputClassifier(lm.LogisticRegression()), np.c_[BINARY, Y])
@@ -261,7 +320,7 @@ def cases():
     yield "power-transformer", converted(pp.PowerTransformer(), None)
     yield "function-transformer", converted(pipeline.make_pipeline(pp.FunctionTransformer(), lm.Ridge()), NUMBER)
     yield "imputer", converted(impute.SimpleImputer(), None, x=missing(), test=missing()[:40])
-    yield "imputer-double", converted(impute.SimpleImputer(strategy="median"), None, x=missing(), test=missing()[:40], dtype=np.float64)
+    yield "imputer-double", unlike(impute.SimpleImputer(strategy="median"), None, x=missing(), test=missing()[:40])
     yield "knn-imputer", converted(impute.KNNImputer(n_neighbors=2), None, x=missing(), test=missing()[:40])
     for count in (1, 5):
         yield f"knn-imputer-{count}", converted(impute.KNNImputer(n_neighbors=count), None, x=missing(), test=missing()[:40])
@@ -282,6 +341,8 @@ def cases():
     yield "ordinal-text", encoder(pp.OrdinalEncoder())
     yield "text-with-blanks", blanks
     yield "one-hot-whole-numbers", whole_numbers
+    yield "one-hot-codes", codes
+    yield "dictionaries", dictionaries
     yield "ordinal-tree", ordinal
     yield "columns-logistic", mixed(lm.LogisticRegression())
     yield "columns-logistic-zipmap-words", mixed(lm.LogisticRegression(), zipmap=True, words=True)

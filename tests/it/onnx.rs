@@ -1,7 +1,7 @@
 //! ONNX graphs written byte by byte: what is served answers by hand-made sums, and what is hostile is refused by name.
 //!
 //! `tests/fidelity/onnx.py` compares real converters' models with onnxruntime; here the files are small enough to cut and
-//! flip at every byte. Next: `onnx/choices.rs`; `onnx/answers.rs`, the same graphs through
+//! flip at every byte. Next: `onnx/choices.rs`, `onnx/values.rs`; `onnx/answers.rs` and `onnx/inputs.rs`, graphs through
 //! the door.
 
 mod answers;
@@ -9,6 +9,10 @@ mod answers;
 mod bounds;
 
 mod choices;
+
+mod inputs;
+
+mod values;
 
 use rookery::artifact::{Artifact, Limits};
 use rookery::error::{Error, Result};

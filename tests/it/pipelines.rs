@@ -129,6 +129,24 @@ fn the_classes_of_a_model_that_answers_one_are_all_labels() {
 }
 
 #[test]
+fn a_raw_logit_is_a_class_and_no_probability() {
+    let pipes = Pipes::start();
+    let file = std::fs::read(fixture_folder().join("v3_2_0-binary_logitraw.json")).unwrap();
+    pipes.place.put_model("p/raw.json", &file).expect(201);
+    let words = ["predicted_label", "labels", "raw_score", "raw_scores", "score"];
+    let shown = pipes.first("raw", json!([{ "model": "p/raw.json", "output": words }]));
+    let score = shown["score"].as_f64().unwrap() as f32;
+    assert_eq!((&shown["labels"], &shown["predicted_label"]), (&json!([0, 1]), &json!(i64::from(score > 0.0))));
+    close(&shown["raw_score"], score);
+    close(&shown["raw_scores"][1], score);
+    for word in ["predicted_score", "probability", "probabilities"] {
+        let name = format!("raw-{}", word.replace('_', "-"));
+        let message = pipes.ask(&name, json!([{ "model": "p/raw.json", "output": [word] }]), None).expect(400).message();
+        assert!(message.contains(&format!("the model's answer has no `{word}`")), "{message}");
+    }
+}
+
+#[test]
 fn nearest_neighbours_show_their_label() {
     let pipes = Pipes::start();
     let folder = tempfile::tempdir().unwrap();

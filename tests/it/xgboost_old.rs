@@ -287,6 +287,11 @@ fn several_models_in_one_archive_answer_as_one() {
         assert_eq!(found, wanted);
         assert_eq!(labels.unwrap().len(), 10);
     }
+    // The class of a mean of raw margins is told by their sign.
+    let raw = ["v1_7_6-logitraw.bin", "v0_90-logitraw.bin"].map(read);
+    let (found, labels) = ask(&archive(&[("a", raw[0].clone()), ("b", raw[1].clone())]), values.clone());
+    assert!(found.iter().any(|&margin| margin > 0.0 && margin < 0.5) && found.iter().any(|&margin| margin < 0.0), "{found:?}");
+    assert_eq!(labels.unwrap(), found.iter().map(|&margin| f32::from(u8::from(margin > 0.0))).collect::<Vec<_>>());
     // Votes: two against one, and of three unlike ones the smallest.
     let names = ["v0_90-softmax.bin", "v1_7_6-softmax.bin", "v1_5_2-softmax.bin"];
     let members: Vec<_> = ["a", "b", "c"].into_iter().zip(names.map(read)).collect();
@@ -341,6 +346,16 @@ fn what_lies_beside_a_model_is_not_taken_for_one() {
         assert_eq!(taken.bytes, prepare(&model).unwrap().bytes, "{name}");
     }
     assert!(prepare(&archive(&[beside.as_slice(), &[("xgboost-model", model.clone())]].concat())).is_ok());
+    // What lies in folders is no member where a model lies at the top; else all are, as they were archived.
+    let other = std::fs::read(folder().join("v0_90-logistic_default.bin")).unwrap();
+    for top in ["xgboost-model", "./xgboost-model"] {
+        let members = [(top, model.clone()), ("checkpoints/xgboost-checkpoint.0", other.clone()), ("code/test/model.json", other.clone())];
+        assert_eq!(prepare(&archive(&members)).unwrap().bytes, prepare(&model).unwrap().bytes, "{top}");
+    }
+    let top = [("a", model.clone()), ("b", other.clone()), ("old/c", other.clone())];
+    assert_eq!(prepare(&archive(&top)).unwrap().bytes, prepare(&archive(&top[..2])).unwrap().bytes);
+    let below = prepare(&archive(&[("model/a", model.clone()), ("model/b", other.clone())])).unwrap();
+    assert!(below.summary.kind.starts_with("mean of 2"), "{}", below.summary.kind);
     // Alone such a file is told what is wrong with it, and two models stay two.
     assert!(refused(&archive(&[("preprocessor.pkl", pickle)])).contains("names `sklearn.preprocessing._data.StandardScaler`"));
     assert!(refused(&archive(&[("data.npz", arrays)])).contains("ZIP"));

@@ -287,7 +287,7 @@ fn captures(graph: &proto::Graph) -> BTreeSet<&str> {
 }
 
 /// How often each name is read.
-fn reads(graph: &proto::Graph) -> HashMap<&str, usize, foldhash::fast::RandomState> {
+pub(super) fn reads(graph: &proto::Graph) -> HashMap<&str, usize, foldhash::fast::RandomState> {
     let mut reads: HashMap<&str, usize, foldhash::fast::RandomState> = HashMap::default();
     let bodies = graph.node.iter().flat_map(|node| node.attribute.iter().filter_map(|attribute| attribute.g.as_deref()));
     let captured = bodies.flat_map(captures);

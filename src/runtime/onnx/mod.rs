@@ -6,6 +6,7 @@
 //! needed, with its tree ensembles laid out flat beside it. Next: `rows.rs`, then `graph.rs`.
 
 mod classes;
+mod dictionary;
 mod functions;
 mod fuse;
 mod graph;
@@ -66,6 +67,9 @@ struct Head {
     /// Nanoseconds of a run without rows, and of each row.
     fixed: u64,
     each: u64,
+    /// The words of a dictionary that is the input: the names of its columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    words: Vec<Box<str>>,
     /// Width and outputs of each tree ensemble behind the graph.
     ensembles: Vec<(usize, usize)>,
     /// The type of each output; only told when the model is prepared.
@@ -195,6 +199,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
 fn prepare_own(bytes: Bytes) -> Result<Prepared> {
     let mut model = proto::read(bytes)?;
     functions::write_out(&mut model)?;
+    let words = model.graph.as_mut().map(dictionary::spread).transpose()?.flatten().unwrap_or_default();
     // Names are how flat trees find their node again; without one a node gets its place.
     if let Some(graph) = &mut model.graph {
         let mut seen = std::collections::HashSet::new();
@@ -221,6 +226,7 @@ fn prepare_own(bytes: Bytes) -> Result<Prepared> {
         engine.ensembles().map(|(ensemble, marks, place)| (ensemble, (place.to_owned(), marks))).collect();
     let trees = kept.iter().map(|(ensemble, _)| ensemble.trees()).sum::<usize>();
     let core = kept.iter().map(|(ensemble, _)| ensemble.node_bytes()).sum::<usize>();
+    head.words = words;
     head.ensembles = kept.iter().map(|(ensemble, _)| (ensemble.features(), ensemble.groups())).collect();
     let names: Vec<(String, Vec<i64>)> = kept.iter().map(|(_, name)| name.clone()).collect();
     slim(graph, &names);
@@ -324,7 +330,7 @@ fn read(source: &mut dyn Read, length: u64) -> Result<Onnx> {
 }
 
 impl Onnx {
-    fn new(engine: Engine, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, head: Head) -> Result<Self> {
+    fn new(engine: Engine, inputs: Vec<Input>, parts: Vec<Part>, graph: &proto::Graph, mut head: Head) -> Result<Self> {
         let damaged = || Error::new(Kind::Internal, "a prepared form is damaged (its outputs); run `rookery verify` on the database");
         if head.columns.len() != graph.output.len() || head.columns.contains(&0) {
             return Err(damaged());
@@ -341,7 +347,13 @@ impl Onnx {
         let label = name(&|role| *role == Role::Labels).zip(name(&|role| matches!(role, Role::Scores { .. })));
         let kind = roles.iter().position(|role| *role == Role::Labels).and_then(|at| kind_of(elements.get(at).copied().flatten()?));
         let classes = label.zip(kind).and_then(|((label, scores), kind)| classes::classes(graph, label, scores, kind)).map(Arc::new);
-        let schema = Schema { names: names(&parts).into(), parts: parts.into(), features, outputs, spread, absent: 0.0, missing: true };
+        let optional = !head.words.is_empty();
+        if optional && head.words.len() != features {
+            return Err(damaged());
+        }
+        let names = if optional { std::mem::take(&mut head.words) } else { names(&parts) };
+        let parts = parts.into();
+        let schema = Schema { names: names.into(), parts, features, outputs, spread, absent: 0.0, missing: true, optional };
         Ok(Self { engine, inputs, roles, classes, schema, head })
     }
 

@@ -257,9 +257,26 @@ pub(crate) struct ValueInfo {
     pub(crate) r#type: Option<Type>,
 }
 
-/// A value's type; only tensors are looked into.
+/// A value's type; only tensors are looked into, and what a dictionary maps.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Type {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) tensor: Option<TensorType>,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) map: Option<MapType>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MapType {
+    #[prost(int32, tag = "1")]
+    pub(crate) key: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) value: Option<MapValue>,
+}
+
+/// What stands behind each key, where that is a plain value.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MapValue {
     #[prost(message, optional, tag = "1")]
     pub(crate) tensor: Option<TensorType>,
 }

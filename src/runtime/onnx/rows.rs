@@ -100,6 +100,34 @@ fn nothing(kind: ValueKind, count: usize) -> Data {
     }
 }
 
+/// Refuses an output that is declared as something else than what the graph makes: of a label declared as text and made as a
+/// number, say, a place would be answered where the label is meant.
+fn declared(info: &proto::ValueInfo, made: View<'_>) -> Result<()> {
+    let told = info.r#type.as_ref().and_then(|r#type| r#type.tensor.as_ref()).map_or(0, |tensor| tensor.element);
+    let (family, word) = match told {
+        1 => (ValueKind::F64, "float"),
+        11 => (ValueKind::F64, "double"),
+        6 => (ValueKind::I64, "int32"),
+        7 => (ValueKind::I64, "int64"),
+        2..=5 | 12 | 13 => (ValueKind::I64, "a whole number"),
+        8 => (ValueKind::Text, "string"),
+        9 => (ValueKind::Bool, "bool"),
+        // Maps and sequences, which become the arrays inside them, and what is not said.
+        _ => return Ok(()),
+    };
+    let found = match made {
+        View::F32(_) | View::F64(_) => ValueKind::F64,
+        View::I64(_) | View::I32(_) => ValueKind::I64,
+        View::Bool(_) => ValueKind::Bool,
+        View::Text(_) => ValueKind::Text,
+    };
+    if found == family {
+        return Ok(());
+    }
+    let (name, made) = (shown(&info.name), made.word());
+    Err(Error::invalid(format!("output `{name}` is declared as {word}, and the graph makes {made}; it must make what it declares")))
+}
+
 /// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
 pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
     let run = |rows: usize, spent: u64| {
@@ -133,6 +161,7 @@ pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &p
             );
             return Err(Error::invalid(text));
         }
+        declared(info, value.data.view())?;
         columns.push(count);
     }
     let second = if single { None } else { run(2, first.steps()).ok() };
@@ -151,6 +180,7 @@ pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &p
         columns,
         fixed: 500 + 100 * engine.steps() as u64 + work(&first).saturating_sub(each) / STEPS_PER_NANO,
         each: each.div_ceil(STEPS_PER_NANO).max(1),
+        words: Vec::new(),
         ensembles: Vec::new(),
         kinds: one.iter().map(|value| value.data.kind()).collect(),
     })

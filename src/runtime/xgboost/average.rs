@@ -180,7 +180,8 @@ impl Model for Average {
         let label = |row: &[f32]| match row {
             // Classes voted for are whole and far below 2^24.
             [one] if self.vote => *one as i64,
-            [one] => i64::from(*one > 0.5),
+            [one] if first.probabilities => i64::from(*one > 0.5),
+            [one] => i64::from(*one > 0.0),
             many => largest(many),
         };
         let labels = first.labels.is_some().then(|| Tensor::new(1, scores.iter().map(label).collect()).ok_or_else(wrong)).transpose()?;

@@ -16,8 +16,6 @@ use crate::tensor::{Block, Tensor};
 pub(super) enum Objective {
     /// The margin is the answer.
     Identity,
-    /// The margin is the answer, and base scores are probabilities: `binary:logitraw` before 1.3.
-    IdentityOfLogit,
     /// A probability.
     Logistic,
     /// As logistic, with base scores first kept off 0 and 1, as 3.2 began to.
@@ -34,6 +32,10 @@ pub(super) enum Objective {
     SoftMax,
     /// The class with the largest margin.
     ArgMax,
+    /// The margin, of the second class above 0.
+    Logit,
+    /// As that, with base scores that are probabilities: `binary:logitraw` before 1.3.
+    LogitOfShare,
 }
 
 impl Objective {
@@ -41,7 +43,8 @@ impl Objective {
     pub(super) fn named(name: &str, version: (i32, i32)) -> Result<Self> {
         Ok(match name {
             "reg:quantileerror" if version >= (3, 4) => Self::Sorted,
-            "binary:logitraw" if version < (1, 3) => Self::IdentityOfLogit,
+            "binary:logitraw" if version < (1, 3) => Self::LogitOfShare,
+            "binary:logitraw" => Self::Logit,
             "reg:squarederror"
             | "reg:linear"
             | "reg:squaredlogerror"
@@ -50,8 +53,7 @@ impl Objective {
             | "reg:quantileerror"
             | "rank:pairwise"
             | "rank:ndcg"
-            | "rank:map"
-            | "binary:logitraw" => Self::Identity,
+            | "rank:map" => Self::Identity,
             "reg:expectileerror" => Self::Expectile,
             "reg:logistic" | "binary:logistic" if version >= (3, 2) => Self::LogisticClamped,
             "reg:logistic" | "binary:logistic" => Self::Logistic,
@@ -71,7 +73,7 @@ impl Objective {
     /// The margins of base scores, one per output; the file holds them in the answer's space.
     pub(super) fn margins(self, scores: &mut [f32]) {
         match self {
-            Self::Logistic | Self::IdentityOfLogit => scores.iter_mut().for_each(|x| *x = -(1.0 / *x - 1.0).ln()),
+            Self::Logistic | Self::LogitOfShare => scores.iter_mut().for_each(|x| *x = -(1.0 / *x - 1.0).ln()),
             Self::LogisticClamped => scores.iter_mut().for_each(|x| *x = -(1.0 / x.clamp(1e-6, 1.0 - 1e-6) - 1.0).ln()),
             Self::Exponential => scores.iter_mut().for_each(|x| *x = x.ln()),
             Self::Expectile => {
@@ -83,7 +85,7 @@ impl Objective {
                     *score = step + (-(-step).exp_m1()).ln();
                 }
             }
-            Self::Identity | Self::Sorted | Self::Hinge | Self::SoftMax | Self::ArgMax => {}
+            Self::Identity | Self::Logit | Self::Sorted | Self::Hinge | Self::SoftMax | Self::ArgMax => {}
         }
     }
 
@@ -94,7 +96,8 @@ impl Objective {
         let mut width = groups;
         let mut list = groups > 1;
         match self {
-            Self::Identity | Self::IdentityOfLogit => {}
+            Self::Identity => {}
+            Self::Logit | Self::LogitOfShare => labels = (groups == 1).then(|| margins.iter().map(|&x| i64::from(x > 0.0)).collect()),
             Self::Sorted => margins.chunks_exact_mut(groups).for_each(|row| row.sort_by(f32::total_cmp)),
             Self::Expectile => margins.chunks_exact_mut(groups).for_each(climb),
             Self::Logistic | Self::LogisticClamped => {

@@ -12,7 +12,7 @@ use crate::payloads::recordio::{Numbers, record};
 use crate::support::{Reply, Server, rookery};
 
 /// A server where `g` serves each graph under its name.
-fn serving(graphs: &[(&str, Graph)]) -> Server {
+pub(super) fn serving(graphs: &[(&str, Graph)]) -> Server {
     let server = Server::start();
     for (name, graph) in graphs {
         server.put_model(&format!("g/{name}"), &graph.file()).expect(201);
@@ -21,7 +21,7 @@ fn serving(graphs: &[(&str, Graph)]) -> Server {
     server
 }
 
-fn ask(server: &Server, model: &str, media: &str, body: impl AsRef<[u8]>) -> Reply {
+pub(super) fn ask(server: &Server, model: &str, media: &str, body: impl AsRef<[u8]>) -> Reply {
     let headers = [("content-type", media), ("x-amzn-sagemaker-target-model", model)];
     server.send("POST", "/endpoints/g/invocations", &server.admin, &headers, body.as_ref())
 }

@@ -138,13 +138,14 @@ fn scores_arrive_with_the_bits_that_the_library_gives() {
     let largest = |row: &[f32]| (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
     let over_half = |row: &[f32]| usize::from(row[0] > 0.5);
     let class = |row: &[f32]| row[0] as usize;
+    let over_nought = |row: &[f32]| usize::from(row[0] > 0.0);
     // The fixture, whether a score is a list, and the label of a row of scores.
     type Label<'a> = Option<&'a dyn Fn(&[f32]) -> usize>;
     let models: [(&str, &str, bool, Label<'_>); 14] = [
         ("v3_2_0-binary_logistic", "json", false, Some(&over_half)),
         ("v1_7_6-binary_logistic", "ubj", false, Some(&over_half)),
         ("v3_2_0-binary_hinge", "json", false, Some(&class)),
-        ("v3_2_0-binary_logitraw", "json", false, None),
+        ("v3_2_0-binary_logitraw", "json", false, Some(&over_nought)),
         ("v3_2_0-multi_softprob", "ubj", true, Some(&largest)),
         ("v3_2_0-multi_softmax", "json", false, Some(&class)),
         ("v3_2_0-multi_softmax_missing", "ubj", false, Some(&class)),

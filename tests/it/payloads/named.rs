@@ -49,6 +49,16 @@ fn columns_by_name_come_in_any_order_and_each_once() {
             (r#"{"a":1,"features":2,"größe":"x","d":4}"#, "row 1, column 3 (`größe`) is no number"),
         ],
     );
+    // Beside them the word stays: the list that it is there holds all columns.
+    let rows = [r#"{"features":[1,2,3,4]}"#, r#"{"data":{"features":{"values":[1,2,3,4]}}}"#];
+    all_answer(&server, "linear", "application/jsonlines", &wanted, &rows);
+    all_refused(&server, "linear", "application/jsonlines", &[(r#"{"features":2}"#, "row 1, column 1 (`a`) is not in the row")]);
+    let both = served(&["features", "data"].map(str::to_owned));
+    let wanted = ask_as(&both, "linear", "text/csv", "1,2").expect(200).body;
+    all_answer(&both, "linear", "application/jsonlines", &wanted, &[r#"{"data":2,"features":1}"#, r#"{"features":[1,2]}"#]);
+    let one = served(&["features".to_owned()]);
+    let wanted = ask_as(&one, "linear", "text/csv", "1").expect(200).body;
+    all_answer(&one, "linear", "application/jsonlines", &wanted, &[r#"{"features":1}"#, r#"{"features":[1]}"#]);
     // Which of two columns of one name is meant cannot be told.
     let server = served(&["a", "b", "a"].map(str::to_owned));
     all_refused(&server, "linear", "application/jsonlines", &[(r#"{"a":1,"b":2,"a":3}"#, "`a` stands twice")]);

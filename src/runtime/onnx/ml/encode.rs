@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::super::graph::Inputs;
 use super::super::meter::Meter;
 use super::super::node::Node;
+use super::super::ops::cast::Cut;
 use super::super::ops::{Op, Values, boxed, one};
 use super::super::value::{Data, Shape, Value, View, fault, same, wrong_type};
 use crate::error::{Error, Result};
@@ -66,8 +67,8 @@ impl Keys {
             (Self::Texts(keys), View::Text(list)) => list.iter().map(|x| keys.get(x).copied()).collect(),
             (Self::Ints(keys), View::I64(list)) => list.iter().map(|x| keys.get(x).copied()).collect(),
             (Self::Ints(keys), View::I32(list)) => list.iter().map(|&x| keys.get(&i64::from(x)).copied()).collect(),
-            (Self::Ints(keys), View::F32(list)) => list.iter().map(|&x| keys.get(&(x as i64)).copied()).collect(),
-            (Self::Ints(keys), View::F64(list)) => list.iter().map(|&x| keys.get(&(x as i64)).copied()).collect(),
+            (Self::Ints(keys), View::F32(list)) => list.iter().map(|x| keys.get(&x.long()).copied()).collect(),
+            (Self::Ints(keys), View::F64(list)) => list.iter().map(|x| keys.get(&x.long()).copied()).collect(),
             (Self::Floats(keys), View::F32(list)) => list.iter().map(|&x| keys.get(&bits32(x)).copied()).collect(),
             (Self::Doubles(keys), View::F64(list)) => list.iter().map(|&x| keys.get(&bits64(x)).copied()).collect(),
             (_, other) => return Err(wrong_type(other)),
@@ -260,9 +261,9 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
             // Operator set 4 made NaN equal to itself; before, keys are compared plainly.
             label_encoder(&keys, node.opset >= 4, values, default).map(Some)
         }
-        "DictVectorizer" => {
-            Err(Error::invalid("it takes a map from outside, which no request can carry; leave it out and send its columns"))
-        }
+        "DictVectorizer" => Err(Error::invalid(
+            "it takes a map that is the graph's only input, and that nothing else reads; leave it out and send its columns",
+        )),
         "CastMap" => Err(Error::invalid("it takes a map from outside, which no request can carry")),
         _ => Ok(None),
     }

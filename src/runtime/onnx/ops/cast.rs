@@ -41,6 +41,50 @@ impl To {
     }
 }
 
+/// A number cut to a whole one as processors do it, and so onnxruntime: what is no number, or does not fit, becomes the
+/// smallest. Rust's own casts make 0, which is a category like any other, of a missing number.
+pub(in super::super) trait Cut: Copy {
+    fn long(self) -> i64;
+    fn int(self) -> i32;
+}
+
+macro_rules! cut {
+    ($float:ty) => {
+        impl Cut for $float {
+            fn long(self) -> i64 {
+                // What the ends of the types become as floats is a power of two exactly.
+                if (i64::MIN as $float..-(i64::MIN as $float)).contains(&self) { self as i64 } else { i64::MIN }
+            }
+
+            fn int(self) -> i32 {
+                if (i32::MIN as $float..-(i32::MIN as $float)).contains(&self) { self as i32 } else { i32::MIN }
+            }
+        }
+    };
+}
+cut!(f32);
+cut!(f64);
+
+impl Cut for i64 {
+    fn long(self) -> i64 {
+        self
+    }
+
+    fn int(self) -> i32 {
+        self as i32
+    }
+}
+
+impl Cut for i32 {
+    fn long(self) -> i64 {
+        i64::from(self)
+    }
+
+    fn int(self) -> i32 {
+        self
+    }
+}
+
 /// The most bytes of a number that is printed.
 const PRINTED: usize = 24;
 
@@ -58,9 +102,9 @@ pub(in super::super) fn cast(value: Value, to: To, meter: &Meter) -> Result<Valu
             match to {
                 To::F32 => Data::F32($list.iter().map(|&x| x as f32).collect()),
                 To::F64 => Data::F64($list.iter().map(|&x| x as f64).collect()),
-                To::I64 => Data::I64($list.iter().map(|&x| x as i64).collect()),
-                To::I32 => Data::I32($list.iter().map(|&x| x as i32).collect()),
-                To::Small(bits, sign) => Data::I32($list.iter().map(|&x| small(x as i64, bits, sign)).collect()),
+                To::I64 => Data::I64($list.iter().map(|&x| x.long()).collect()),
+                To::I32 => Data::I32($list.iter().map(|&x| x.int()).collect()),
+                To::Small(bits, sign) => Data::I32($list.iter().map(|&x| small(x.int(), bits, sign)).collect()),
                 To::Bool => Data::Bool($list.iter().map(|&x| x != $zero).collect()),
                 To::Text => Data::Text($list.iter().map(|&x| x.print().into()).collect()),
             }
@@ -87,7 +131,7 @@ pub(in super::super) fn cast(value: Value, to: To, meter: &Meter) -> Result<Valu
     Ok(Value { shape, data })
 }
 
-fn small(x: i64, bits: u32, sign: bool) -> i32 {
+fn small(x: i32, bits: u32, sign: bool) -> i32 {
     match (bits, sign) {
         (8, false) => i32::from(x as u8),
         (8, true) => i32::from(x as i8),
@@ -214,6 +258,18 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_whole_number_becomes_the_smallest() {
+        for x in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e20, -1e20] {
+            assert_eq!((x.long(), x.int(), (x as f32).long(), (x as f32).int()), (i64::MIN, i32::MIN, i64::MIN, i32::MIN), "{x}");
+        }
+        assert_eq!((3e9f64.long(), 3e9f64.int(), (-2.9f64).long(), (-2.9f32).int()), (3_000_000_000, i32::MIN, -2, -2));
+        assert_eq!((2_147_483_647.9f64.int(), 2_147_483_648f64.int(), (-2_147_483_648.5f64).int()), (i32::MAX, i32::MIN, i32::MIN));
+        assert_eq!(((-9_223_372_036_854_775_808f64).long(), 9_223_372_036_854_774_784f64.long()), (i64::MIN, 9_223_372_036_854_774_784));
+        // Narrower types take the low bits of 32.
+        assert_eq!((small(3e9f32.int(), 16, false), small(f32::NAN.int(), 8, true), small((-1i64).int(), 8, false)), (0, 0, 255));
+    }
 
     #[test]
     fn numbers_print_as_c_prints_them() {

@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::value::{Arg, Data, Shape, Value, View, broadcast, fault, stretched, wrong_type};
+use super::cast::Cut;
 use super::vector;
 use super::{Op, Tail, Values, boxed, one};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `f` of each pair of values, both arrays stretched to `out`.
 pub(crate) fn zip<'x, A, B, R>(
@@ -287,8 +288,8 @@ fn power(inputs: &Inputs<'_, '_>) -> Result<Values> {
     let data = match base.data {
         View::F32(_) => Data::F32(wide.iter().map(|&value| value as f32).collect()),
         View::F64(_) => Data::F64(wide),
-        View::I64(_) => Data::I64(wide.iter().map(|&value| value as i64).collect()),
-        View::I32(_) => Data::I32(wide.iter().map(|&value| value as i32).collect()),
+        View::I64(_) => Data::I64(wide.iter().map(|value| value.long()).collect()),
+        View::I32(_) => Data::I32(wide.iter().map(|value| value.int()).collect()),
         other => return Err(wrong_type(other)),
     };
     one(Value { shape: out, data })
@@ -554,7 +555,13 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "Max" => return binary(Binary::Max, false),
         "Mod" => return binary(if node.int("fmod", 0) == 0 { Binary::Mod } else { Binary::Fmod }, false),
         "Identity" => return boxed(Same { mask: false }).map(Some),
-        "Dropout" => return boxed(Same { mask: node.proto.output.len() > 1 }).map(Some),
+        "Dropout" => {
+            let inference = |value: &Value| matches!(&value.data, Data::Bool(list) if !list.contains(&true));
+            if node.has_input(2) && !node.constants.get(2).copied().flatten().is_some_and(inference) {
+                return Err(Error::invalid("input `training_mode` is set; export the model for inference"));
+            }
+            return boxed(Same { mask: node.proto.output.len() > 1 }).map(Some);
+        }
         "Clip" => {
             let bound = |name| node.attribute(name).map(|attribute| attribute.f);
             return boxed(Clip { low: bound("min"), high: bound("max") }).map(Some);

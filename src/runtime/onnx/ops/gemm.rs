@@ -71,7 +71,7 @@ fn stacked<T: Number>(
     let (a_steps, b_steps, own) = (stretched(a_lead, lead), stretched(b_lead, lead), super::super::value::strides(lead));
     for (stack, out) in out.chunks_exact_mut(m * n).enumerate() {
         let place = |steps: &[usize]| (0..lead.len()).map(|axis| stack / own[axis] % lead[axis].max(1) * steps[axis]).sum::<usize>();
-        let (x, y) = (&x[place(&a_steps) * m * k..], &y[place(&b_steps) * k * n..]);
+        let (x, y) = (&x[place(&a_steps) * m * k..][..m * k], &y[place(&b_steps) * k * n..][..k * n]);
         multiply((m, k, n), x, (k, 1), y, (n, 1), out);
     }
     out

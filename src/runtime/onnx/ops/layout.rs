@@ -9,6 +9,7 @@ use super::cast::{To, cast};
 use super::shape::transpose;
 use super::{Op, Values, boxed, one};
 use crate::error::Result;
+use crate::names::shown;
 
 /// The largest block of a picture.
 const BLOCK_MAX: i64 = 1 << 12;
@@ -71,7 +72,7 @@ impl Op for EyeLike {
 struct Blocks {
     side: usize,
     to_depth: bool,
-    /// Whether the channels of a block lie together.
+    /// Whether what one channel becomes, or came from, lies together (`CRD`); else what one place of the blocks does.
     columns_first: bool,
 }
 
@@ -83,7 +84,8 @@ impl Op for Blocks {
         };
         inputs.meter.size(x.shape)?;
         let (six, order, shape): ([usize; 6], [usize; 6], [usize; 4]) = if self.to_depth {
-            ([n, c, h / b, b, w / b, b], [0, 3, 5, 1, 2, 4], [n, c * b * b, h / b, w / b])
+            let order = if self.columns_first { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
+            ([n, c, h / b, b, w / b, b], order, [n, c * b * b, h / b, w / b])
         } else if self.columns_first {
             ([n, c / (b * b), b, b, h, w], [0, 1, 4, 2, 5, 3], [n, c / (b * b), h * b, w * b])
         } else {
@@ -104,6 +106,11 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         let fits = usize::try_from(side).ok().filter(|_| (1..=BLOCK_MAX).contains(&side));
         fits.ok_or_else(|| node.refuse("blocksize", format_args!("is {side}; 1 to {BLOCK_MAX} can be served")))
     };
+    let columns_first = || match node.text("mode", "DCR")? {
+        "DCR" => Ok(false),
+        "CRD" => Ok(true),
+        other => Err(node.refuse("mode", format_args!("is `{}`; DCR and CRD are known", shown(other)))),
+    };
     match name {
         "Trilu" => boxed(Trilu { upper: node.int("upper", 1) != 0 }),
         "EyeLike" => {
@@ -113,8 +120,8 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
             });
             boxed(EyeLike { diagonal: node.int("k", 0), to: to.transpose()? })
         }
-        "SpaceToDepth" => boxed(Blocks { side: block()?, to_depth: true, columns_first: false }),
-        "DepthToSpace" => boxed(Blocks { side: block()?, to_depth: false, columns_first: node.text("mode", "DCR")? == "CRD" }),
+        "SpaceToDepth" => boxed(Blocks { side: block()?, to_depth: true, columns_first: columns_first()? }),
+        "DepthToSpace" => boxed(Blocks { side: block()?, to_depth: false, columns_first: columns_first()? }),
         _ => return Ok(None),
     }
     .map(Some)

@@ -4,7 +4,7 @@
 //! shapes each time it runs, because both come with the values. Must not know how a graph is planned. Next:
 //! `elementwise.rs` for the plainest family, `../ml/mod.rs` for the classical ones.
 
-mod cast;
+pub(crate) mod cast;
 mod control;
 mod dense;
 mod einsum;

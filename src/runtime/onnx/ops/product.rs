@@ -168,6 +168,8 @@ pub(crate) fn multiply<T: Number>(size: (usize, usize, usize), a: &[T], a_steps:
             }
         }
     } else if m <= 3 && b_steps == (n, 1) && a_steps.1 == 1 {
+        // Of a stack of matrices the next one lies behind: its numbers belong to none of these factors.
+        let Some(b) = b.get(..k.saturating_mul(n)) else { return };
         // Cut where `many` cuts, so that sums are the same.
         let mut sums: SmallVec<[T; 64]> = smallvec::smallvec![T::default(); n];
         for (row, out) in out.chunks_exact_mut(n).take(m).enumerate() {
@@ -309,6 +311,11 @@ mod tests {
                 multiply((m, k, n), &a, a_steps, &b, b_steps, &mut found);
                 plain((m, k, n), &a, a_steps, &b, b_steps, &mut wanted);
                 assert_eq!(found, wanted, "{m} {k} {n} {a_steps:?} {b_steps:?}");
+                // As in a stack, where other matrices lie behind both.
+                let (a, b) = ([&a[..], &numbers(m * k, 5)].concat(), [&b[..], &numbers(3 * k * n + 5, 6)].concat());
+                let mut found: Vec<T> = numbers(m * n, 3);
+                multiply((m, k, n), &a, a_steps, &b, b_steps, &mut found);
+                assert_eq!(found, wanted, "{m} {k} {n} {a_steps:?} {b_steps:?} of a stack");
             }
             for (bias, floor) in [(0, false), (1, true), (n, false), (n, true), (0, true)] {
                 for b_steps in [(n, 1), (1, k)] {

@@ -569,9 +569,9 @@ impl Op for Pad {
         if pads.iter().any(|pad| pad.unsigned_abs() > CELLS_MAX as u64) {
             return Err(fault("its pads are too large"));
         }
-        let (mut before, mut shape): (Ints, Shape) = (smallvec![0; rank], x.shape.into());
+        let (mut before, mut behind, mut shape): (Ints, Ints, Shape) = (smallvec![0; rank], smallvec![0; rank], x.shape.into());
         for (n, &at) in chosen.iter().enumerate() {
-            before[at] = pads[n];
+            (before[at], behind[at]) = (pads[n], pads[n + chosen.len()]);
             let length = (x.shape[at] as i64).checked_add(pads[n]).and_then(|length| length.checked_add(pads[n + chosen.len()]));
             shape[at] = side(length.ok_or_else(|| fault("its pads are too large"))?)?;
         }
@@ -582,12 +582,15 @@ impl Op for Pad {
             for axis in 0..rank {
                 let length = x.shape[axis] as i64;
                 let wanted = (at / out[axis] % shape[axis].max(1)) as i64 - before[axis];
+                // Where an end is cut off, what is left is what comes again.
+                let (first, last) = ((-before[axis]).max(0), length + behind[axis].min(0));
                 let found = match self.mode {
                     _ if (0..length).contains(&wanted) => wanted,
                     PadMode::Constant => return None,
                     _ if length == 0 => return None,
                     PadMode::Edge => wanted.clamp(0, length - 1),
-                    PadMode::Wrap => wanted.rem_euclid(length),
+                    PadMode::Wrap if first >= last => return None,
+                    PadMode::Wrap => first + (wanted - first).rem_euclid(last - first),
                     PadMode::Reflect => {
                         let period = (2 * (length - 1)).max(1);
                         let folded = wanted.rem_euclid(period);
