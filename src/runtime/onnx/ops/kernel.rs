@@ -12,6 +12,9 @@
 /// Vectors side by side in a panel.
 const VECTORS: usize = 2;
 
+/// Products of each sum between two looks at whether there are more.
+const UNROLL: usize = 4;
+
 /// Columns of a panel.
 pub(super) const fn width<T: Number>() -> usize {
     VECTORS * T::LANES
@@ -83,6 +86,8 @@ trait Lanes: Copy {
     unsafe fn floor(self) -> Self;
     /// `self + a · b`.
     unsafe fn more(self, a: Self, b: Self) -> Self;
+    /// [`several`] in a function of its own: among the code around it, places of rows would not stay in registers.
+    unsafe fn part<const ROWS: usize, const VECTORS: usize>(part: &Area<Self::One>);
 }
 
 /// `out += Σ factors[i] · rows[i]` product after product, as a panel's sums are taken, each row read once.
@@ -138,6 +143,11 @@ macro_rules! number {
                 self.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
                 self
             }
+            #[inline(never)]
+            unsafe fn part<const ROWS: usize, const VECTORS: usize>(part: &Area<$type>) {
+                // SAFETY: the caller vouches for the area.
+                unsafe { several::<Self, ROWS, VECTORS>(part) };
+            }
         }
 
         #[cfg(target_arch = "x86_64")]
@@ -174,6 +184,12 @@ macro_rules! number {
                 // SAFETY: as above.
                 unsafe { std::arch::x86_64::$more(a, b, self) }
             }
+            #[inline(never)]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn part<const ROWS: usize, const VECTORS: usize>(part: &Area<$type>) {
+                // SAFETY: the caller vouches for the area, and asked the processor.
+                unsafe { several::<Self, ROWS, VECTORS>(part) };
+            }
         }
 
         impl Number for $type {
@@ -183,18 +199,13 @@ macro_rules! number {
                 #[cfg(target_arch = "x86_64")]
                 {
                     #[target_feature(enable = "avx2,fma")]
-                    unsafe fn wide(area: &Area<$type>) {
-                        // SAFETY: the caller vouches for the area, and asked the processor.
-                        unsafe { fill::<std::arch::x86_64::$vector>(area) };
-                    }
-                    #[target_feature(enable = "avx2,fma")]
                     unsafe fn lone(area: &Area<$type>) {
-                        // SAFETY: as in `wide`.
+                        // SAFETY: the caller vouches for the area, and asked the processor.
                         unsafe { alone::<std::arch::x86_64::$vector>(area) };
                     }
                     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                         // SAFETY: the processor was asked for both features the line before; the caller vouches for the area.
-                        return if area.rows == 1 { unsafe { lone(area) } } else { unsafe { wide(area) } };
+                        return unsafe { if area.rows == 1 { lone(area) } else { fill::<std::arch::x86_64::$vector>(area) } };
                     }
                 }
                 // SAFETY: the caller vouches for the area; arrays need no instructions of their own.
@@ -235,11 +246,10 @@ unsafe fn any<L: Lanes>(area: &Area<L::One>) {
     unsafe { if area.rows == 1 { alone::<L>(area) } else { fill::<L>(area) } }
 }
 
-/// Two rows or more: panel by panel, and in each a few rows at once.
+/// Two rows or more: panel by panel, and in each a few rows at once. Handles no vectors itself, see [`Lanes::part`].
 ///
 /// # Safety
 /// As [`Area`] says, and the processor knows the instructions of `L`.
-#[inline(always)]
 unsafe fn fill<L: Lanes>(area: &Area<L::One>) {
     let width = width::<L::One>();
     let mut first = 0;
@@ -264,16 +274,16 @@ unsafe fn fill<L: Lanes>(area: &Area<L::One>) {
             unsafe {
                 let part = Area { a: panel.a.add(row * panel.a_step), out: panel.out.add(row * panel.out_step), ..panel };
                 match (rows, narrow) {
-                    (2, false) => several::<L, 2, 2>(&part),
-                    (3, false) => several::<L, 3, 2>(&part),
-                    (4, false) => several::<L, 4, 2>(&part),
-                    (5, false) => several::<L, 5, 2>(&part),
-                    (_, false) => several::<L, 6, 2>(&part),
-                    (2, true) => several::<L, 2, 1>(&part),
-                    (3, true) => several::<L, 3, 1>(&part),
-                    (4, true) => several::<L, 4, 1>(&part),
-                    (5, true) => several::<L, 5, 1>(&part),
-                    (_, true) => several::<L, 6, 1>(&part),
+                    (2, false) => L::part::<2, 2>(&part),
+                    (3, false) => L::part::<3, 2>(&part),
+                    (4, false) => L::part::<4, 2>(&part),
+                    (5, false) => L::part::<5, 2>(&part),
+                    (_, false) => L::part::<6, 2>(&part),
+                    (2, true) => L::part::<2, 1>(&part),
+                    (3, true) => L::part::<3, 1>(&part),
+                    (4, true) => L::part::<4, 1>(&part),
+                    (5, true) => L::part::<5, 1>(&part),
+                    (_, true) => L::part::<6, 1>(&part),
                 }
             }
             row += rows;
@@ -317,25 +327,48 @@ unsafe fn alone<L: Lanes>(area: &Area<L::One>) {
 unsafe fn several<L: Lanes, const ROWS: usize, const VECTORS: usize>(part: &Area<L::One>) {
     // SAFETY: `a` moves through `depth` numbers of each row and `b` through as many rows of the panel.
     unsafe {
-        let nought = L::all(L::One::default());
-        let mut sums = [[nought; VECTORS]; ROWS];
+        let mut sums = [[L::all(L::One::default()); VECTORS]; ROWS];
         let (mut a, mut b) = (part.a, part.b);
-        for _ in 0..part.depth {
-            let mut row = [nought; VECTORS];
-            for vector in 0..VECTORS {
-                row[vector] = L::load(b.add(vector * L::One::LANES));
+        for _ in 0..part.depth / UNROLL {
+            for now in 0..UNROLL {
+                products(&mut sums, a.add(now), part.a_step, b.add(now * VECTORS * L::One::LANES));
             }
-            for at in 0..ROWS {
-                let factor = L::all(*a.add(at * part.a_step));
-                for vector in 0..VECTORS {
-                    sums[at][vector] = sums[at][vector].more(factor, row[vector]);
-                }
-            }
+            b = b.add(UNROLL * VECTORS * L::One::LANES);
+            a = a.add(UNROLL);
+        }
+        for _ in 0..part.depth % UNROLL {
+            products(&mut sums, a, part.a_step, b);
             b = b.add(VECTORS * L::One::LANES);
             a = a.add(1);
         }
         for at in 0..ROWS {
             finish(part, sums[at], part.out.add(at * part.out_step));
+        }
+    }
+}
+
+/// Adds to each sum its next product, of a column on the left and a row of the panel.
+///
+/// # Safety
+/// As [`several`]; `a` and `b` are where the column and the row begin.
+#[inline(always)]
+unsafe fn products<L: Lanes, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut [[L; VECTORS]; ROWS],
+    a: *const L::One,
+    a_step: usize,
+    b: *const L::One,
+) {
+    // SAFETY: the column has `ROWS` numbers, the row `VECTORS` vectors.
+    unsafe {
+        let mut row = [L::all(L::One::default()); VECTORS];
+        for vector in 0..VECTORS {
+            row[vector] = L::load(b.add(vector * L::One::LANES));
+        }
+        for at in 0..ROWS {
+            let factor = L::all(*a.add(at * a_step));
+            for vector in 0..VECTORS {
+                sums[at][vector] = sums[at][vector].more(factor, row[vector]);
+            }
         }
     }
 }

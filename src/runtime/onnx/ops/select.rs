@@ -30,12 +30,12 @@ pub(crate) fn best<T: PartialOrd + Copy>(
     for outer in 0..before {
         for inner in 0..after {
             let at = |step: usize| list[(outer * middle + step) * after + inner];
-            let mut found = 0;
+            let (mut found, mut old) = (0, at(0));
             for step in 1..middle {
-                let (new, old) = (at(step), at(found));
+                let new = at(step);
                 let better = if largest { new > old } else { new < old };
                 if better || (last && new == old) {
-                    found = step;
+                    (found, old) = (step, new);
                 }
             }
             made.push(found as i64);

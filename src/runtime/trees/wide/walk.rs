@@ -124,17 +124,17 @@ pub(super) fn step<const SETS: bool>(node: &Node, x: f64, categories: &[u32]) ->
 /// The child of the node at `at` that the row goes to.
 ///
 /// # Safety
-/// `at` is inside the ensemble's nodes and `row` is a row of its features in the form.
+/// `nodes` and `categories` are an ensemble's, `at` is inside the former and `row` is a row of its features in the form.
 #[inline(always)]
-unsafe fn child<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, at: u32, row: &[f64]) -> u32 {
+unsafe fn child<const SETS: bool, const FORM: u32>(nodes: &[Node], categories: &[u32], at: u32, row: &[f64]) -> u32 {
     // SAFETY: a feature is below `features`, so with the flags below it, it is below the width of the form.
     let (node, x) = unsafe {
-        let node = ensemble.arrays.nodes.get_unchecked(at as usize);
+        let node = nodes.get_unchecked(at as usize);
         let place = if FORM == JUDGED { node.feature() } else { (node.word >> (8 - FORM)) as usize };
         (node, *row.get_unchecked(place))
     };
     let x = if FORM == JUDGED { seen(node, x) } else { x };
-    step::<SETS>(node, x, &ensemble.arrays.categories)
+    step::<SETS>(node, x, categories)
 }
 
 /// Whether `x`, cut to a whole number, is in the set at `offset`. Infinite, negative and unknown ones are not.
@@ -164,7 +164,7 @@ fn together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, rows: &[f64]
                         // LANES × width long.
                         let next = unsafe {
                             let row = wide.get_unchecked(lane * width..(lane + 1) * width);
-                            child::<SETS, FORM>(ensemble, at[lane], row)
+                            child::<SETS, FORM>(&ensemble.arrays.nodes, &ensemble.arrays.categories, at[lane], row)
                         };
                         if last == 0 {
                             moved |= next ^ at[lane];
@@ -186,7 +186,13 @@ fn together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, rows: &[f64]
     }
 }
 
+/// A function of its own, and what it looks at in variables of its own: else they do not stay in registers.
+#[inline(never)]
 fn trees_together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, row: &[f64], wide: &[f64], out: &mut [f64]) {
+    let (nodes, categories) = (ensemble.arrays.nodes.as_slice(), ensemble.arrays.categories.as_slice());
+    // One output is summed here: in memory each addition would wait for the last one to arrive there.
+    let sole = out.len() == 1 && ensemble.arrays.linear.is_empty();
+    let mut sum = out[0];
     for trees in ensemble.arrays.trees.chunks(TREES) {
         // Where fewer are left, the first one is walked again beside them and not counted: alone they would take longer.
         let mut at = [trees[0].root; TREES];
@@ -200,14 +206,14 @@ fn trees_together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, row: &
         for _ in 0..sure {
             for lane in 0..TREES {
                 // SAFETY: as in `together`.
-                at[lane] = unsafe { child::<SETS, FORM>(ensemble, at[lane], wide) };
+                at[lane] = unsafe { child::<SETS, FORM>(nodes, categories, at[lane], wide) };
             }
         }
         for _ in sure..depth {
             let mut moved = 0;
             for lane in 0..TREES {
                 // SAFETY: as in `together`.
-                let next = unsafe { child::<SETS, FORM>(ensemble, at[lane], wide) };
+                let next = unsafe { child::<SETS, FORM>(nodes, categories, at[lane], wide) };
                 moved |= next ^ at[lane];
                 at[lane] = next;
             }
@@ -215,11 +221,18 @@ fn trees_together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, row: &
                 break;
             }
         }
-        for (tree, at) in trees.iter().zip(at) {
-            // SAFETY: as in `together`.
-            let leaf = unsafe { ensemble.arrays.nodes.get_unchecked(at as usize) };
-            out[tree.group as usize] += answer(ensemble, leaf, row);
+        // SAFETY: as in `together`.
+        let leaves = trees.iter().zip(at).map(|(tree, at)| (tree.group as usize, unsafe { nodes.get_unchecked(at as usize) }));
+        if !ensemble.arrays.linear.is_empty() {
+            leaves.for_each(|(group, leaf)| out[group] += answer(ensemble, leaf, row));
+        } else if sole {
+            leaves.for_each(|(_, leaf)| sum += leaf.threshold);
+        } else {
+            leaves.for_each(|(group, leaf)| out[group] += leaf.threshold);
         }
+    }
+    if sole {
+        out[0] = sum;
     }
 }
 
