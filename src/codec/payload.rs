@@ -398,6 +398,7 @@ impl<'a> Rows<'a> {
     fn whole(&self, cell: Cell<'_>) -> Result<i64> {
         let no = |text: &str| self.refuse(format_args!("is `{}`, no whole number", shown(text)));
         match cell {
+            Cell::Bare(text) if self.expect.optional && is_missing(text.as_bytes()) => Ok(0),
             Cell::Bare(text) => text.parse().or_else(|_| match read_f64(text.as_bytes()) {
                 Some((value, used)) if used == text.len() && value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
                 Some((value, used)) if used == text.len() && value.abs() >= 9e15 => {

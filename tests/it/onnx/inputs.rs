@@ -56,12 +56,12 @@ fn inputs_come_by_name_as_lists() {
         (r#"{"A":[1,2,3],"B":[4,5,6]}"#, "row 2, input `B` has 3 values; it takes 2"),
         (r#"{"A":[1,2,3]}"#, "row 2, input `B` is not in the row; send it as a list of 2 values"),
         (r#"{"A":1,"B":[4,5]}"#, "row 2, input `A` is no list; it takes 3 values"),
-        (r#"{"A":[1,"x",3],"B":[4,5]}"#, "row 2, column 2 (`A_1`) is no number"),
+        (r#"{"A":[1,"x",3],"B":[4,5]}"#, "row 2, column 2 (`A_1`) is text, no number"),
         (r#"{"A":[1,2,3],"A_0":1,"B":[4,5]}"#, "row 2, input `A` stands there twice, as a list and by its columns"),
         (r#"{"A":[1,2,3],"A":[1,2,3],"B":[4,5]}"#, "`A` stands twice"),
         (r#"{"A":[1,2,3],"C":[4,5]}"#, "`C` is no column or input of the model"),
         (r#"{"A_0":1,"A_2":3,"B":[4,5]}"#, "row 2, column 2 (`A_1`) is not in the row; send every column by its name"),
-        (r#"{"A":[[1,2,3]],"B":[4,5]}"#, "is no number"),
+        (r#"{"A":[[1,2,3]],"B":[4,5]}"#, "row 2, column 1 (`A_0`) is a list or an object"),
     ];
     told(&server, "two", 5, &rows, &refused);
     let rows = [r#"{"X":[1,2,3]}"#, r#"{"X_0":1,"X_1":2,"X_2":3}"#, r#"{"X_2":3,"X_1":2,"X_0":1}"#, r#"{"features":[1,2,3],"id":7}"#];
