@@ -140,9 +140,8 @@ fn a_raw_logit_is_a_class_and_no_probability() {
     close(&shown["raw_score"], score);
     close(&shown["raw_scores"][1], score);
     for word in ["predicted_score", "probability", "probabilities"] {
-        let name = format!("raw-{}", word.replace('_', "-"));
-        let message = pipes.ask(&name, json!([{ "model": "p/raw.json", "output": [word] }]), None).expect(400).message();
-        assert!(message.contains(&format!("the model's answer has no `{word}`")), "{message}");
+        let message = pipes.refused(json!([{ "model": "p/raw.json", "output": [word] }]));
+        assert!(message.contains(&format!("answers no `{word}`")), "{message}");
     }
 }
 
