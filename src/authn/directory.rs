@@ -106,7 +106,7 @@ impl Compiler<'_> {
         let policy = match self.last.and_then(|last| last.get(document)) {
             Some(policy) => policy.clone(),
             None => {
-                let parsed = Policy::parse(document, PolicyKind::Identity);
+                let parsed = Policy::stored(document, PolicyKind::Identity);
                 let parsed =
                     parsed.map_err(|error| error.as_kind(Kind::Internal).within(format_args!("the stored policy of {owner} is damaged")));
                 Arc::new(parsed?)

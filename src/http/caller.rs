@@ -38,9 +38,16 @@ pub(super) fn visible<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&
 }
 
 /// How the request came.
-pub(super) fn transport(head: &RequestHead, state: &State) -> Transport {
-    let agent = head.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
-    Transport { address: address(head, state), secure: secure(head, state), agent }
+///
+/// # Errors
+/// [`Kind::Validation`] for a user agent of kilobytes: policies may ask about it, at a time that its length says.
+pub(super) fn transport(head: &RequestHead, state: &State) -> Result<Transport> {
+    let agent = head.headers().get(header::USER_AGENT);
+    if let Some(agent) = agent.filter(|agent| agent.len() > AGENT_MAX) {
+        return Err(Error::invalid(format!("header `user-agent` is {} bytes long; at most {AGENT_MAX} are taken", agent.len())));
+    }
+    let agent = agent.and_then(|agent| agent.to_str().ok()).map(str::to_owned);
+    Ok(Transport { address: address(head, state), secure: secure(head, state), agent })
 }
 
 fn peer(head: &RequestHead) -> IpAddr {
@@ -102,7 +109,7 @@ pub(super) fn host<'a>(head: &'a RequestHead, state: &State) -> Option<&'a str> 
 /// Who sent the request.
 ///
 /// # Errors
-/// [`Kind::Unauthenticated`]; [`Kind::Validation`] for a user agent of kilobytes.
+/// [`Kind::Unauthenticated`]; what [`transport`] refuses.
 pub(super) fn caller(head: &RequestHead, state: &State) -> Result<Caller> {
     let mut found = [""; 2];
     let mut count = 0;
@@ -115,10 +122,6 @@ pub(super) fn caller(head: &RequestHead, state: &State) -> Result<Caller> {
             count += 1;
         }
     }
-    // Policies may ask about it, at a time that its length says.
-    if let Some(agent) = head.headers().get(header::USER_AGENT).filter(|agent| agent.len() > AGENT_MAX) {
-        return Err(Error::invalid(format!("header `user-agent` is {} bytes long; at most {AGENT_MAX} are taken", agent.len())));
-    }
     let evidence = Evidence { authorization: found.get(..count).unwrap_or_default(), session: None };
-    state.service.identify(&evidence, transport(head, state))
+    state.service.identify(&evidence, transport(head, state)?)
 }

@@ -60,14 +60,18 @@ pub(super) fn accepted(stream: &dyn Any, data: &mut Extensions, quiet: Duration)
     data.insert(Watched { connection, watch });
 }
 
-/// Ends a connection that was not busy and made no turn for once to twice `quiet`.
+/// Looks in a `quiet` time, which bounds how much longer than that a connection may stay.
+const LOOKS: u32 = 4;
+
+/// Ends a connection that was not busy and made no turn for `quiet`.
 async fn watch(connection: Weak<Connection>, quiet: Duration) {
-    let mut before = None;
+    let (mut before, mut same) = (None, 0);
     loop {
-        tokio::time::sleep(quiet).await;
+        tokio::time::sleep(quiet / LOOKS).await;
         let Some(connection) = connection.upgrade() else { return };
         let now = Some(connection.turns.get());
-        if connection.busy.get() == 0 && now == before {
+        same = if connection.busy.get() == 0 && now == before { same + 1 } else { 0 };
+        if same >= LOOKS {
             // One that is gone already needs no end.
             let _ = rustix::net::shutdown(&connection.socket, Shutdown::Both);
             return;

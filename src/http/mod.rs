@@ -119,7 +119,8 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
         front::before(App::new().app_data(state.clone()).app_data(queries).configure(routes::configure), state.clone())
     };
     connection::allow_many();
-    let quiet = listen.keep_alive + listen.header_time;
+    // Between two requests: the rest of an answer is read, then nothing happens, then a head comes.
+    let quiet = sent::TAIL + listen.keep_alive + listen.header_time;
     let server = HttpServer::new(build)
         .workers(listen.workers)
         .client_request_timeout(listen.header_time)

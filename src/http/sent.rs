@@ -31,6 +31,8 @@ const BACKLOG: i32 = 2048;
 /// What the system holds of an answer that is not taken yet, in bytes. It asks for more when a third of that is gone, so
 /// with megabytes, as it has by itself, a reader would have to be much faster than [`PACE`] to be asked in time.
 const BUFFER: usize = 192 << 10;
+/// How long what is handed on may take to be read: a piece, and what the system holds, which is twice what it was told to.
+pub(super) const TAIL: Duration = Duration::from_secs((SHORT + 2 * BUFFER) as u64 / PACE);
 
 /// An answer until all of it is handed on or it is let go.
 struct Kept {

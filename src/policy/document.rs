@@ -1,22 +1,21 @@
 //! A policy document, read and checked in one pass into the form that is evaluated.
 //!
 //! A malformed document is refused here, when it is written, with the line and column and the statement it happens
-//! in, so evaluation never meets one. There is no second tree: what parses is what decides. Next: `evaluate.rs`.
+//! in, so evaluation never meets one. There is no second tree: what parses is what decides. Next: `statement.rs`, what it
+//! is read into; `evaluate.rs`.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 
 use super::condition::Condition;
-use super::context::Context;
-use super::heads::{Heads, Look};
 use super::pattern::{Case, Pattern, Syntax};
+use super::statement::{Actions, Principals, Resource, Resources, Statement, Statements, fold};
 use crate::codec::pull::{Json, Next, Pull};
 use crate::error::{Error, Result};
 use crate::names::shown;
 
 /// The longest document, in bytes.
 pub const DOCUMENT_MAX: usize = 131_072;
-/// The most `?` in a document: each may have to be tried at every character of what is asked about.
+/// The most `?` in a new document: each may have to be tried at every character of what is asked about.
 const ONES_MAX: usize = 512;
 
 /// What a document is attached to, which decides the elements it may have.
@@ -35,182 +34,39 @@ pub struct Policy {
     pub(super) allows: Statements,
 }
 
-/// Statements of one effect, with a first look over what they ask of the target model.
-#[derive(Debug)]
-pub(super) struct Statements {
-    all: Box<[Statement]>,
-    heads: Heads,
-}
-
-impl Statements {
-    fn new(all: Vec<Statement>) -> Self {
-        let heads = Heads::new(all.iter().map(Statement::target_head));
-        Self { all: all.into(), heads }
-    }
-
-    /// Those that apply, in the document's order. `look` is that of the request, made when it is first needed.
-    pub(super) fn that_apply<'a>(
-        &'a self,
-        asked: &'a Asked<'a>,
-        context: &'a Context<'a>,
-        look: &'a OnceCell<Option<Look>>,
-    ) -> impl Iterator<Item = &'a Statement> {
-        let look = if self.heads.worth() { look.get_or_init(|| context.target().map(Look::new)).as_ref() } else { None };
-        let could = move |index| look.is_none_or(|look| self.heads.could(index, look));
-        let one =
-            move |(index, statement): (usize, &'a Statement)| (could(index) && statement.applies(asked, context)).then_some(statement);
-        self.all.iter().enumerate().filter_map(one)
-    }
-}
-
-/// A compiled statement.
-#[derive(Debug)]
-pub(super) struct Statement {
-    /// Its place in the document, from 0.
-    pub(super) index: usize,
-    pub(super) sid: Option<Box<str>>,
-    principals: Principals,
-    actions: Actions,
-    resources: Resources,
-    conditions: Box<[Condition]>,
-}
-
-#[derive(Debug)]
-enum Principals {
-    /// An identity policy: whoever holds it.
-    Holder,
-    /// `negated` is `NotPrincipal`.
-    Named { negated: bool, arns: Box<[Box<str>]>, anyone: bool },
-}
-
-#[derive(Debug)]
-struct Actions {
-    negated: bool,
-    patterns: Box<[Pattern]>,
-}
-
-#[derive(Debug)]
-enum Resources {
-    /// A trust policy: the role it belongs to.
-    Holder,
-    Named {
-        negated: bool,
-        patterns: Box<[Resource]>,
-    },
-}
-
-/// One resource pattern. Endpoint names compare without case, because AWS lower-cases them in ARNs and policies are
-/// written with the name as created; `folded` is the pattern for those, where it differs.
-#[derive(Debug)]
-struct Resource {
-    exact: Pattern,
-    folded: Option<Pattern>,
-}
-
-/// What a statement is asked about; `action` in lower case, `folded` as [`fold_endpoint`] gives it.
-pub(super) struct Asked<'a> {
-    pub(super) principal: &'a str,
-    pub(super) action: &'a str,
-    pub(super) resource: &'a str,
-    pub(super) folded: bool,
-}
-
-/// `resource` with the part after the fifth colon in lower case, when it is an endpoint's ARN.
-pub(super) fn fold_endpoint(resource: &str) -> Option<Cow<'_, str>> {
-    if !resource.starts_with("arn:aws:sagemaker:") {
-        return None;
-    }
-    let mut colons = 0;
-    let fifth = resource.bytes().position(|byte| {
-        colons += u8::from(byte == b':');
-        colons == 5
-    })?;
-    let tail = resource.get(fifth + 1..)?;
-    if !tail.starts_with("endpoint/") {
-        return None;
-    }
-    let low = !tail.bytes().any(|b| b.is_ascii_uppercase());
-    Some(if low { Cow::Borrowed(resource) } else { Cow::Owned(fold(resource)) })
-}
-
-fn fold(text: &str) -> String {
-    let tail = text.splitn(6, ':').nth(5).map_or(text.len(), str::len);
-    let (head, tail) = text.split_at_checked(text.len() - tail).unwrap_or(("", text));
-    format!("{head}{}", tail.to_ascii_lowercase())
-}
-
-impl Statement {
-    /// What the target model must begin with for it to apply.
-    fn target_head(&self) -> &str {
-        self.conditions.iter().map(Condition::target_head).max_by_key(|head| head.len()).unwrap_or_default()
-    }
-
-    fn applies(&self, asked: &Asked<'_>, context: &Context<'_>) -> bool {
-        // Cheapest and most telling first: of a thousand statements for one endpoint, the condition tells them apart.
-        self.actions.hold(asked.action, context)
-            && self.conditions.iter().all(|condition| condition.holds(context))
-            && self.resources.hold(asked, context)
-            && self.principals.hold(asked.principal)
-    }
-}
-
-impl Principals {
-    fn hold(&self, principal: &str) -> bool {
-        match self {
-            Self::Holder => true,
-            Self::Named { negated, arns, anyone } => (*anyone || arns.iter().any(|arn| names_principal(arn, principal))) != *negated,
-        }
-    }
-}
-
-/// Whether a `Principal` value names the caller: its ARN, its account, or the role behind its session.
-fn names_principal(value: &str, principal: &str) -> bool {
-    let account = crate::names::ACCOUNT;
-    if value == principal || value == account || value.strip_prefix("arn:aws:iam::").and_then(|v| v.strip_suffix(":root")) == Some(account)
-    {
-        return true;
-    }
-    let session = principal.strip_prefix("arn:aws:sts::").and_then(|rest| rest.split_once(":assumed-role/"));
-    session.is_some_and(|(account, rest)| {
-        let role = rest.split('/').next().unwrap_or_default();
-        value.strip_prefix("arn:aws:iam::").and_then(|v| v.strip_prefix(account)).and_then(|v| v.strip_prefix(":role/")) == Some(role)
-    })
-}
-
-impl Actions {
-    fn hold(&self, action: &str, context: &Context<'_>) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(action, context)) != self.negated
-    }
-}
-
-impl Resources {
-    fn hold(&self, asked: &Asked<'_>, context: &Context<'_>) -> bool {
-        match self {
-            Self::Holder => true,
-            Self::Named { negated, patterns } => patterns.iter().any(|pattern| pattern.matches(asked, context)) != *negated,
-        }
-    }
-}
-
-impl Resource {
-    fn matches(&self, asked: &Asked<'_>, context: &Context<'_>) -> bool {
-        let pattern = if asked.folded { self.folded.as_ref().unwrap_or(&self.exact) } else { &self.exact };
-        pattern.matches(asked.resource, context)
-    }
+/// How a document is read.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    kind: Kind,
+    /// Bounds that documents were once taken without hold for new ones alone.
+    is_new: bool,
 }
 
 impl Policy {
-    /// Reads `text` as a document of `kind`.
+    /// Reads `text` as a new document of `kind`.
     ///
     /// # Errors
     /// One sentence with the place (line and column) and the statement: not JSON, a member unknown, missing, twice or of
-    /// the wrong type, an unknown operator, a value its operator cannot read.
+    /// the wrong type, an unknown operator, a value its operator cannot read; too many `?`.
     pub fn parse(text: &str, kind: Kind) -> Result<Self> {
+        Self::read(text, Rules { kind, is_new: true })
+    }
+
+    /// Reads `text` as a document that was taken before. Bounds on new ones do not hold for it: a file opens, whatever
+    /// rule has come since it was written.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`], but for those bounds.
+    pub fn stored(text: &str, kind: Kind) -> Result<Self> {
+        Self::read(text, Rules { kind, is_new: false })
+    }
+
+    fn read(text: &str, rules: Rules) -> Result<Self> {
         if text.len() > DOCUMENT_MAX {
             return Err(Error::invalid(format!("the policy document is {} bytes long; at most {DOCUMENT_MAX} fit", text.len())));
         }
         let mut json = Json::new(text.as_bytes());
-        let result = document(&mut json, kind);
+        let result = document(&mut json, rules);
         result.map_err(|error| {
             let before = text.as_bytes().get(..json.position().min(text.len())).unwrap_or_default();
             let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
@@ -251,7 +107,7 @@ impl Draft {
     }
 }
 
-fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
+fn document(json: &mut Json<'_>, rules: Rules) -> Result<Policy> {
     let (mut version, mut drafts, mut seen) = (None::<String>, None::<Vec<Draft>>, Vec::new());
     json.object(|json, member| {
         once(json, &mut seen, member)?;
@@ -261,10 +117,10 @@ fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
             "Statement" => {
                 let mut list = Vec::new();
                 if json.peek()? == Next::Object {
-                    list.push(draft(json, kind, 0)?);
+                    list.push(draft(json, rules, 0)?);
                 } else {
                     json.array(|json, index| {
-                        list.push(draft(json, kind, index)?);
+                        list.push(draft(json, rules, index)?);
                         Ok(())
                     })?;
                 }
@@ -284,7 +140,7 @@ fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
     };
     let drafts = drafts.filter(|list| !list.is_empty()).ok_or_else(|| Error::invalid("it has no Statement"))?;
     let ones: usize = drafts.iter().map(Draft::ones).sum();
-    if ones > ONES_MAX {
+    if rules.is_new && ones > ONES_MAX {
         return Err(Error::invalid(format!("it has {ones} `?`; at most {ONES_MAX} are taken, use `*`")));
     }
     let mut sids: Vec<&str> = drafts.iter().filter_map(|draft| draft.sid.as_deref()).collect();
@@ -295,7 +151,7 @@ fn document(json: &mut Json<'_>, kind: Kind) -> Result<Policy> {
     let (mut denies, mut allows) = (Vec::new(), Vec::new());
     for (index, draft) in drafts.into_iter().enumerate() {
         let allow = draft.effect;
-        let statement = compile(draft, index, kind, variables).map_err(|error| error.within(format_args!("statement {}", index + 1)))?;
+        let statement = compile(draft, index, rules.kind, variables).map_err(|error| error.within(format_args!("statement {}", index + 1)))?;
         if allow == Some(true) { allows.push(statement) } else { denies.push(statement) }
     }
     Ok(Policy { denies: Statements::new(denies), allows: Statements::new(allows) })
@@ -333,8 +189,9 @@ fn texts(json: &mut Json<'_>, member: &str) -> Result<Vec<String>> {
     Ok(out)
 }
 
-fn draft(json: &mut Json<'_>, kind: Kind, index: usize) -> Result<Draft> {
+fn draft(json: &mut Json<'_>, rules: Rules, index: usize) -> Result<Draft> {
     let mut draft = Draft::default();
+    let kind = rules.kind;
     let read = json.object(|json, member| {
         once(json, &mut draft.seen, member)?;
         let negated = member.starts_with("Not");
@@ -369,7 +226,7 @@ fn draft(json: &mut Json<'_>, kind: Kind, index: usize) -> Result<Draft> {
                 let both = member.trim_start_matches("Not");
                 return Err(json.fail(format_args!("it has both `{both}` and `Not{both}`")));
             }
-            "Condition" => draft.conditions = Some(conditions(json)?),
+            "Condition" => draft.conditions = Some(conditions(json, rules)?),
             other => return Err(json.fail(format_args!("`{}` is no member of a statement", shown(other)))),
         }
         Ok(())
@@ -407,7 +264,7 @@ fn principal(json: &mut Json<'_>) -> Result<(Vec<String>, bool)> {
     Ok((names, anyone))
 }
 
-fn conditions(json: &mut Json<'_>) -> Result<Vec<(String, String, Vec<String>)>> {
+fn conditions(json: &mut Json<'_>, rules: Rules) -> Result<Vec<(String, String, Vec<String>)>> {
     let (mut out, mut operators) = (Vec::new(), Vec::new());
     json.object(|json, operator| {
         once(json, &mut operators, operator)?;
@@ -417,7 +274,7 @@ fn conditions(json: &mut Json<'_>) -> Result<Vec<(String, String, Vec<String>)>>
             if key.is_empty() {
                 return Err(json.fail("a condition key is empty"));
             }
-            let values = values(json)?;
+            let values = values(json, rules)?;
             // Compiled here once for its errors, so that they carry the place; the version decides the real compilation.
             Condition::compile(operator, key, &values, false).map_err(|error| json.fail(error))?;
             out.push((operator.to_owned(), key.to_owned(), values));
@@ -432,22 +289,22 @@ fn conditions(json: &mut Json<'_>) -> Result<Vec<(String, String, Vec<String>)>>
 }
 
 /// A text, number or boolean, or a list of them; numbers and booleans count as they are written.
-fn values(json: &mut Json<'_>) -> Result<Vec<String>> {
-    fn one(json: &mut Json<'_>) -> Result<String> {
+fn values(json: &mut Json<'_>, rules: Rules) -> Result<Vec<String>> {
+    let one = |json: &mut Json<'_>| -> Result<String> {
         match json.peek()? {
             Next::String => json.string().map(Cow::into_owned),
             Next::Number => {
                 let text = json.number_text()?;
                 // Rows may hold what JSON has no number for; a document that is stored has to be JSON.
                 match serde_json::from_str::<serde_json::Number>(text) {
-                    Ok(_) => Ok(text.to_owned()),
-                    Err(_) => Err(json.fail(format_args!("`{}` is no number of JSON", shown(text)))),
+                    Err(_) if rules.is_new => Err(json.fail(format_args!("`{}` is no number of JSON", shown(text)))),
+                    _ => Ok(text.to_owned()),
                 }
             }
             Next::Bool => json.boolean().map(|value| value.to_string()),
             _ => Err(json.fail("a condition value is neither text, a number nor a boolean")),
         }
-    }
+    };
     let mut out = Vec::new();
     if json.peek()? == Next::Array {
         json.array(|json, _| {

@@ -9,7 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::document::{Asked, Policy, Statement, fold_endpoint};
+use super::document::Policy;
+use super::statement::{Asked, Statement, fold_endpoint};
 
 /// A policy and the name it is known by in decisions: an ARN for managed ones, `owner/name` for inline ones.
 #[derive(Debug, Clone)]

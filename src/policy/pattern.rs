@@ -2,8 +2,9 @@
 //!
 //! `*` is any run of characters, empty and `/` included, `?` one character, the whole text must match. Matching
 //! keeps one point of return (the latest `*`), so its time is bounded by text × `?` and, for the usual pattern of
-//! literals and stars, by text + pattern; `document.rs` bounds the `?` of a document, and who fills a context its texts. A variable's value is literal text: its `*` is no wildcard. Next:
-//! `condition.rs` and `evaluate.rs`, which compare with these.
+//! literals, variables and stars, by text + pattern; `document.rs` bounds the `?` of a document, and who fills a context
+//! its texts. A variable's value is literal text: its `*` is no wildcard. Next: `condition.rs` and `statement.rs`, which
+//! compare with these.
 
 use std::borrow::Cow;
 
@@ -91,7 +92,7 @@ impl Pattern {
             Shape::Exact(literal) => literal.as_ref() == text,
             Shape::Prefix(literal) => text.as_bytes().starts_with(literal.as_bytes()),
             Shape::Glob(tokens) => matches(tokens, text),
-            Shape::Template(tokens) => self.filled(tokens, context).is_some_and(|tokens| matches(&tokens, text)),
+            Shape::Template(tokens) => self.filled(tokens, context, text.len()).is_some_and(|tokens| matches(&tokens, text)),
         }
     }
 
@@ -107,8 +108,27 @@ impl Pattern {
         }
     }
 
-    fn filled(&self, tokens: &[Token], context: &Context<'_>) -> Option<Vec<Token>> {
-        tokens.iter().map(|token| fill(token, context, self.case)).collect()
+    /// `tokens` with values for the variables, and literals that touch made one: each would be a step back to the star.
+    /// `None` when a variable has no single value, or when what is literal is already longer than the `most` bytes of
+    /// the text.
+    fn filled(&self, tokens: &[Token], context: &Context<'_>, most: usize) -> Option<Vec<Token>> {
+        let (mut out, mut literal, mut length) = (Vec::with_capacity(tokens.len().min(16)), String::new(), 0);
+        for token in tokens {
+            match token {
+                Token::Literal(text) => literal.push_str(text),
+                Token::Variable { key, default } => literal.push_str(&self.case.apply(&value(key, default.as_deref(), context)?)),
+                Token::One | Token::Many => {
+                    length += literal.len();
+                    flush(&mut literal, &mut out);
+                    out.push(token.clone());
+                }
+            }
+            if length + literal.len() > most {
+                return None;
+            }
+        }
+        flush(&mut literal, &mut out);
+        Some(out)
     }
 
     /// The pattern cut at its first `count - 1` colons after variables are put in, each piece matched against its piece
@@ -119,7 +139,7 @@ impl Pattern {
             Shape::Exact(literal) => vec![Token::Literal(literal.clone())],
             Shape::Prefix(literal) => vec![Token::Literal(literal.clone()), Token::Many],
             Shape::Glob(tokens) => tokens.to_vec(),
-            Shape::Template(tokens) => match self.filled(tokens, context) {
+            Shape::Template(tokens) => match self.filled(tokens, context, parts.iter().map(|part| part.len() + 1).sum()) {
                 Some(tokens) => tokens,
                 None => return false,
             },
@@ -149,25 +169,26 @@ impl Pattern {
     }
 }
 
-fn fill(token: &Token, context: &Context<'_>, case: Case) -> Option<Token> {
-    let Token::Variable { key, default } = token else { return Some(token.clone()) };
-    let text = match (context.values(key), default) {
-        ([value], _) => value.text(),
-        (_, Some(default)) => Cow::Borrowed(default.as_ref()),
-        _ => return None,
-    };
-    Some(Token::Literal(case.apply(&text).into()))
+/// A variable's value.
+fn value<'a>(key: &Key, default: Option<&'a str>, context: &'a Context<'_>) -> Option<Cow<'a, str>> {
+    match (context.values(key), default) {
+        ([value], _) => Some(value.text()),
+        (_, Some(default)) => Some(Cow::Borrowed(default)),
+        _ => None,
+    }
+}
+
+/// Ends a literal that was gathered.
+fn flush(literal: &mut String, out: &mut Vec<Token>) {
+    if !literal.is_empty() {
+        out.push(Token::Literal(std::mem::take(literal).into()));
+    }
 }
 
 fn tokens(text: &str, syntax: Syntax) -> Result<Vec<Token>> {
     let mut out = Vec::new();
     let mut literal = String::new();
     let mut rest = text;
-    let flush = |literal: &mut String, out: &mut Vec<Token>| {
-        if !literal.is_empty() {
-            out.push(Token::Literal(std::mem::take(literal).into()));
-        }
-    };
     while let Some(character) = rest.chars().next() {
         if syntax.variables && rest.starts_with("${") {
             let inner = rest.get(2..).unwrap_or_default();
@@ -332,6 +353,21 @@ mod tests {
         let text = "a".repeat(2000);
         assert!(!like(&format!("{}b", "a*".repeat(200)), &text));
         assert!(!like(&format!("{}b", "*?a".repeat(200)), &text));
+    }
+
+    #[test]
+    fn variables_that_touch_are_one_literal_and_no_longer_than_the_text() {
+        let syntax = Syntax { wildcards: true, variables: true };
+        let pattern = Pattern::compile(&format!("*{}?${{k}}", "a${k}${none, ''}".repeat(1000)), syntax, Case::Exact).unwrap();
+        let Shape::Template(tokens) = &pattern.shape else { panic!("{pattern:?}") };
+        let mut context = Context::new();
+        context.set("k", vec!["b".into()]);
+        let filled = [Token::Many, Token::Literal("ab".repeat(1000).into()), Token::One, Token::Literal("b".into())];
+        assert_eq!(pattern.filled(tokens, &context, 2001).unwrap(), filled);
+        assert_eq!(pattern.filled(tokens, &context, 2000), None);
+        assert!(pattern.matches(&format!("x{}?b", "ab".repeat(1000)), &context));
+        context.set("k", vec!["b".repeat(2000).into()]);
+        assert_eq!(pattern.filled(tokens, &context, 2000), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::invoke::blocking;
 use crate::artifact::Artifact;
 use crate::authn::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::names::{EndpointName, ModelPath, Version};
+use crate::names::{EndpointName, MODEL_PATH_MAX, ModelPath, Version};
 use crate::policy::Permit;
 use crate::runtime::{self, Prepared, Summary, prepared};
 use crate::store::blobs::{self, BlobId, BlobReader, CHUNK};
@@ -365,8 +365,12 @@ impl Service {
     /// Up to `count` models under `prefix` after the path `after`, in path order.
     ///
     /// # Errors
-    /// Denied.
+    /// Denied; a prefix longer than any path.
     pub fn models(&self, caller: &Caller, prefix: &str, after: &str, count: usize) -> Result<Page> {
+        // Policies are asked about it, at a time that its length says.
+        if prefix.len() > MODEL_PATH_MAX {
+            return Err(Error::invalid(format!("the prefix is {} bytes long; paths are at most {MODEL_PATH_MAX}", prefix.len())));
+        }
         let collection = prefix.split('/').next().filter(|first| !first.is_empty() && prefix.contains('/')).unwrap_or("*");
         let permit = self.authorise(caller, "s3:ListBucket", &format!("arn:aws:s3:::{collection}"), |context| {
             context.set("s3:prefix", vec![prefix.split_once('/').map_or(prefix, |(_, rest)| rest).to_owned().into()]);

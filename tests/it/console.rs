@@ -579,6 +579,20 @@ fn a_form_without_the_sessions_token_or_from_another_origin_is_refused_and_uploa
 }
 
 #[test]
+fn what_policies_are_asked_about_has_a_longest_in_the_console_too() {
+    let server = Server::start();
+    let visit = Visit::new(&server);
+    let ask = |path: &str, agent: usize| {
+        server.send("GET", path, "", &[("cookie", &visit.cookie), ("user-agent", &"a".repeat(agent))], b"")
+    };
+    ask("/ui/models", 2048).expect(200);
+    let page = ask("/ui/models", 2049).expect(400).text();
+    assert!(page.contains("header `user-agent` is 2049 bytes long; at most 2048 are taken"), "{page}");
+    let page = ask(&format!("/ui/models?prefix={}", "a".repeat(1025)), 1).expect(400).text();
+    assert!(page.contains("the prefix is 1025 bytes long; paths are at most 1024"), "{page}");
+}
+
+#[test]
 fn the_sessions_cookie_is_kept_from_script_and_from_other_sites_and_ends_with_the_session() {
     let server = Server::start();
     let reply = sign_in(&server, Some(&server.url)).expect(303);

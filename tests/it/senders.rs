@@ -4,6 +4,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -90,38 +91,33 @@ fn senders_that_stop_half_way_block_nobody() {
     server.admin("GET", "/api/v1/models/o/half", b"").expect(404);
 }
 
-/// The server with short times for connections on which nothing happens.
-fn impatient() -> Server {
-    Server::with(&["--keep-alive-seconds", "1", "--header-seconds", "1"])
-}
-
 #[test]
-fn a_later_head_that_never_ends_is_cut_off_as_the_first_is() {
-    let server = impatient();
-    for then in ["G", "GET /healthz HTTP/1.1\r\nx-slow: "] {
-        let mut stream = raw(&server, b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n");
-        assert!(answer(&mut stream).starts_with("HTTP/1.1 200"));
-        stream.write_all(then.as_bytes()).unwrap();
-        let began = Instant::now();
-        // One falls silent, one goes on byte by byte.
-        while then.len() > 1 && !is_told(&stream) && stream.write_all(b"a").is_ok() {
-            assert!(began.elapsed() < PATIENCE, "a second head that trickles is read for ever");
+fn a_connection_is_given_up_when_nothing_whole_comes_and_kept_while_work_is_under_way() {
+    // Then it may be quiet for as long as the rest of an answer may take to be read, which is a minute.
+    let server = &Server::with(&["--keep-alive-seconds", "1", "--header-seconds", "1", "--idle-seconds", "60"]);
+    thread::scope(|scope| {
+        // Of the heads after the first, one falls silent, one goes on byte by byte.
+        for then in ["G", "GET /healthz HTTP/1.1\r\nx-slow: "] {
+            scope.spawn(move || {
+                let mut stream = raw(server, b"GET /healthz HTTP/1.1\r\nhost: t\r\n\r\n");
+                assert!(answer(&mut stream).starts_with("HTTP/1.1 200"));
+                stream.write_all(then.as_bytes()).unwrap();
+                let began = Instant::now();
+                while then.len() > 1 && !is_told(&stream) && stream.write_all(b"a").is_ok() {
+                    assert!(began.elapsed() < PATIENCE, "a second head that trickles is read for ever");
+                }
+                assert_eq!(answer(&mut stream), "");
+            });
         }
-        assert_eq!(answer(&mut stream), "");
-    }
-}
-
-#[test]
-fn work_under_way_keeps_a_connection() {
-    let server = impatient();
-    let sample = Sample::new(1, 5, 3);
-    let mut stream = raw(&server, format!("{}\r\n", head(&server, "PUT", "/api/v1/models/o/slow", sample.bytes.len())).as_bytes());
-    // Longer than connections may be quiet, in steps shorter than bodies may pause.
-    for piece in sample.bytes.chunks(sample.bytes.len() / 3) {
-        std::thread::sleep(Duration::from_secs(2));
-        stream.write_all(piece).unwrap();
-    }
-    assert!(answer(&mut stream).starts_with("HTTP/1.1 201"));
+        // Longer than both of them, in steps shorter than bodies may pause.
+        let sample = Sample::new(1, 5, 3);
+        let mut stream = raw(server, format!("{}\r\n", head(server, "PUT", "/api/v1/models/o/slow", sample.bytes.len())).as_bytes());
+        for piece in sample.bytes.chunks(sample.bytes.len() / 3) {
+            thread::sleep(Duration::from_secs(30));
+            stream.write_all(piece).unwrap();
+        }
+        assert!(answer(&mut stream).starts_with("HTTP/1.1 201"));
+    });
 }
 
 #[test]
@@ -149,7 +145,7 @@ fn a_body_without_an_end_is_not_read_on_once_it_is_answered() {
         let began = Instant::now();
         while stream.write_all(b"1\r\nx\r\n").is_ok() {
             assert!(began.elapsed() < PATIENCE, "{request}: its body is read for ever");
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }

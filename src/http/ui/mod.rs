@@ -38,7 +38,7 @@ fn cookie(request: &HttpRequest) -> Option<String> {
 /// Who is signed in.
 ///
 /// # Errors
-/// [`Kind::Unauthenticated`] when nobody is, or no longer.
+/// [`Kind::Unauthenticated`] when nobody is, or no longer; what [`caller::transport`] refuses.
 async fn visitor(request: &HttpRequest, state: &Data<State>) -> Result<Visitor> {
     let nobody = || Error::new(Kind::Unauthenticated, "sign in first");
     let cookie = cookie(request).ok_or_else(nobody)?;
@@ -46,7 +46,7 @@ async fn visitor(request: &HttpRequest, state: &Data<State>) -> Result<Visitor> 
     let session = blocking(move || service.session(&cookie)).await?.ok_or_else(nobody)?;
     let authorization: Vec<&str> = request.headers().get_all(header::AUTHORIZATION).filter_map(|value| value.to_str().ok()).collect();
     let evidence = Evidence { authorization: &authorization, session: Some(&session) };
-    let caller = state.service.identify(&evidence, caller::transport(request.head(), state))?;
+    let caller = state.service.identify(&evidence, caller::transport(request.head(), state)?)?;
     Ok(Visitor { caller, session })
 }
 

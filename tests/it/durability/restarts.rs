@@ -57,6 +57,30 @@ fn the_hot_set_survives_starts_that_are_killed_at_once() {
 }
 
 #[test]
+fn a_policy_taken_before_a_bound_was_set_opens_and_decides_and_is_taken_no_more() {
+    let mut server = Server::start();
+    let key = server.put_user("ana", &may_invoke(&["m"]));
+    server.put_model("o/m", &Sample::new(1, 5, 3).bytes).expect(201);
+    server.put_endpoint("o", &json!([{ "prefix": "o/" }]));
+    assert_eq!(server.terminate(), 0);
+    // More `?` than a new one may have, and a number that JSON has not.
+    let old = may_invoke(&[&"?".repeat(1000), "?"]).to_string();
+    let old = old.replacen("\"StringLike\"", "\"NumericLessThanIfExists\":{\"own:number\":5.},\"StringLike\"", 1);
+    assert!(old.contains("5."), "{old}");
+    let file = sql(&server.db);
+    assert_eq!(file.execute("UPDATE inline_policy SET document = ?1", [&old]).unwrap(), 1);
+    drop(file);
+    let server = again(&server, &[]);
+    server.invoke("o", Some("m"), &key, HOUSE).expect(200);
+    server.invoke("o", Some("mm"), &key, HOUSE).expect(403);
+    let refused = server.admin("PUT", "/api/v1/users/ana/policies/own", old.as_bytes()).expect(400).message();
+    assert!(refused.contains("`5.` is no number of JSON"), "{refused}");
+    let refused = server.admin("PUT", "/api/v1/users/ana/policies/own", old.replace("5.", "5").as_bytes()).expect(400).message();
+    assert!(refused.contains("it has 1001 `?`; at most 512 are taken"), "{refused}");
+    server.invoke("o", Some("m"), &key, HOUSE).expect(200);
+}
+
+#[test]
 fn a_stop_right_after_the_start_is_orderly() {
     let mut server = Server::start();
     server.put_model("h/m", &Sample::new(1, 5, 3).bytes).expect(201);

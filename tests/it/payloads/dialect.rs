@@ -339,6 +339,9 @@ fn a_damaged_store_is_answered_500_without_telling_more_than_what_to_do() {
 #[test]
 fn names_longer_than_any_are_refused_before_policies_are_asked() {
     let server = house();
+    let list = |length: usize| server.admin("GET", &format!("/api/v1/models?prefix={}", "a".repeat(length)), b"");
+    assert_eq!(list(1025).expect(400).message(), "the prefix is 1025 bytes long; paths are at most 1024");
+    list(1024).expect(200);
     let ask = |name: &str, length: usize| {
         let headers = [("content-type", "text/csv"), (name, &"a".repeat(length))];
         server.send("POST", "/endpoints/p/invocations", &server.admin, &headers, HOUSE.as_bytes())
