@@ -4,9 +4,10 @@
 //! checked once so that `walk.rs` may index unchecked), kept apart because the nodes mean other things: a zero may
 //! count as missing, members of a category set go left, a leaf may hold a linear function. Row counts lie in an array
 //! of their own, one number per leaf, and cost the walk nothing. Must not know file formats or objectives.
-//! Next: `build.rs`, then `walk.rs`; `../shap.rs` for what the counts are for.
+//! Next: `build.rs`, then `walk.rs` and, for many rows, `cuts.rs`; `../shap.rs` for what the counts are for.
 
 mod build;
+mod cuts;
 mod walk;
 
 use bytemuck::{Pod, Zeroable};
@@ -104,6 +105,8 @@ pub struct Ensemble {
     arrays: Arrays,
     levels: u64,
     zero_missing: bool,
+    /// Whether all it has are small trees that answer numbers and split on numbers.
+    small: bool,
 }
 
 impl Ensemble {
@@ -177,7 +180,8 @@ impl Ensemble {
         }
         let terms = if linear.is_empty() { 0 } else { linear_terms(&arrays) };
         let levels = trees.iter().map(|tree| u64::from(tree.depth) + 1).sum::<u64>() + terms;
-        Ok(Self { features, groups, arrays, levels, zero_missing })
+        let small = categories.is_empty() && linear.is_empty() && cuts::are_small(ends(trees, count).zip(trees));
+        Ok(Self { features, groups, arrays, levels, zero_missing, small })
     }
 
     /// Bytes in memory.
@@ -239,7 +243,6 @@ impl Ensemble {
                 "the model's file does not count the training rows of its leaves, so it cannot explain its answers",
             ));
         }
-        let ends = trees.iter().skip(1).map(|tree| tree.root).chain([u32::try_from(nodes.len()).unwrap_or(u32::MAX)]);
         let root = |(tree, end): (&Tree, u32)| Root {
             node: tree.root,
             depth: tree.depth,
@@ -248,7 +251,7 @@ impl Ensemble {
         };
         let mut out = vec![0.0; input.rows() * self.groups * (self.features + 1)];
         let counted = Counted { ensemble: self, covers: self.covers() };
-        shap::add(&counted, trees.iter().zip(ends).map(root), input.values(), self.features, self.groups, &mut out)?;
+        shap::add(&counted, trees.iter().zip(ends(trees, nodes.len())).map(root), input.values(), self.features, self.groups, &mut out)?;
         Ok(out)
     }
 
@@ -276,15 +279,20 @@ impl Ensemble {
     }
 }
 
-/// The terms of each tree's longest linear leaf, all trees together. A tree's nodes end where the next one's begin.
+/// Where each tree's nodes end: where the next one's begin.
+fn ends(trees: &[Tree], nodes: usize) -> impl Iterator<Item = u32> + Clone {
+    let last = u32::try_from(nodes).unwrap_or(u32::MAX);
+    trees.iter().skip(1).map(|tree| tree.root).chain([last])
+}
+
+/// The terms of each tree's longest linear leaf, all trees together.
 fn linear_terms(arrays: &Arrays) -> u64 {
-    let ends = arrays.trees.iter().skip(1).map(|tree| tree.root as usize).chain([arrays.nodes.len()]);
     let terms = |node: &Node| {
         let leaf = node.is(LINEAR).then(|| usize::try_from(node.threshold.to_bits()).ok().and_then(|place| arrays.linear.get(place)));
         leaf.flatten().map_or(0, |leaf| u64::from(leaf.terms))
     };
-    let longest = |(tree, end): (&Tree, usize)| arrays.nodes.get(tree.root as usize..end)?.iter().map(terms).max();
-    arrays.trees.iter().zip(ends).filter_map(longest).sum()
+    let longest = |(tree, end): (&Tree, u32)| arrays.nodes.get(tree.root as usize..end as usize)?.iter().map(terms).max();
+    arrays.trees.iter().zip(ends(&arrays.trees, arrays.nodes.len())).filter_map(longest).sum()
 }
 
 /// An ensemble with the training rows of each node, which are laid out for as long as something is explained.

@@ -10,7 +10,8 @@
 #![expect(unsafe_code, reason = "bounds were proven for the whole ensemble once, by Ensemble::checked")]
 #![expect(clippy::indexing_slicing, clippy::needless_range_loop, reason = "arrays of a fixed size indexed by their own lane counter")]
 
-use super::{CATEGORICAL, Ensemble, LINEAR, MISSING_LEFT, Node, SPLIT, ZERO, ZERO_MISSING};
+use super::cuts::{self, Cuts};
+use super::{CATEGORICAL, Ensemble, LINEAR, MISSING_LEFT, Node, SPLIT, Tree, ZERO, ZERO_MISSING};
 
 /// Rows that walk a tree in lock-step.
 const LANES: usize = 8;
@@ -56,6 +57,17 @@ pub(super) fn add(ensemble: &Ensemble, values: &[f64], out: &mut [f64]) {
 
 fn blocks<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, values: &[f64], out: &mut [f64]) {
     let (features, groups) = (ensemble.features, ensemble.groups);
+    let (many, chunk) = cuts::worth(ensemble, values.len() / features, width::<FORM>(features), SPREAD_MAX);
+    let (values, out) = if many > 0 && !SETS && FORM != JUDGED {
+        let (cut, walked) = values.split_at(many * features);
+        let (out_cut, out_walked) = out.split_at_mut(many * groups);
+        for (rows, out) in cut.chunks(chunk * features).zip(out_cut.chunks_mut(chunk * groups)) {
+            cut_down::<FORM>(ensemble, rows, out);
+        }
+        (walked, out_walked)
+    } else {
+        (values, out)
+    };
     let block = if FORM == TWICE || FORM == FOURFOLD { BLOCK.min((SPREAD_MAX / (features << FORM)).max(1)) } else { BLOCK };
     let mut spread = Vec::new();
     for (rows, out) in values.chunks(features * block).zip(out.chunks_mut(groups * block)) {
@@ -147,41 +159,68 @@ fn among(categories: &[u32], offset: u64, x: f64) -> bool {
     x > -1.0 && word < words && categories.get(offset + 1 + word).is_some_and(|bits| bits >> (category % 32) & 1 == 1)
 }
 
+/// Rows in sixteens through trees as cuts.
+fn cut_down<const FORM: u32>(ensemble: &Ensemble, rows: &[f64], out: &mut [f64]) {
+    let (mut spread, mut turned, mut cuts) = (Vec::new(), Vec::new(), Cuts::new());
+    let width = width::<FORM>(ensemble.features);
+    let wide = match FORM {
+        ONCE => rows,
+        _ => {
+            spread_out::<FORM>(rows, &mut spread);
+            spread.as_slice()
+        }
+    };
+    cuts::turn(wide, width, &mut turned);
+    for tree in &ensemble.arrays.trees {
+        if cuts.read(&ensemble.arrays.nodes, tree.root, 8 - FORM) {
+            cuts.add(&turned, width, out.get_mut(tree.group as usize..).unwrap_or_default(), ensemble.groups);
+        } else {
+            lock_step::<false, FORM>(ensemble, tree, rows, wide, out);
+        }
+    }
+}
+
 fn together<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, rows: &[f64], wide: &[f64], out: &mut [f64]) {
+    for tree in &ensemble.arrays.trees {
+        lock_step::<SETS, FORM>(ensemble, tree, rows, wide, out);
+    }
+}
+
+/// Rows in eights through one tree.
+#[inline(always)]
+fn lock_step<const SETS: bool, const FORM: u32>(ensemble: &Ensemble, tree: &Tree, rows: &[f64], wide: &[f64], out: &mut [f64]) {
     let (features, groups) = (ensemble.features, ensemble.groups);
     let width = width::<FORM>(features);
-    for tree in &ensemble.arrays.trees {
-        let group = tree.group as usize;
-        let eights = rows.chunks_exact(features * LANES).zip(wide.chunks_exact(width * LANES));
-        for ((rows, wide), out) in eights.zip(out.chunks_exact_mut(groups * LANES)) {
-            let mut at = [tree.root; LANES];
-            let mut left = tree.depth;
-            while left > 0 {
-                let mut moved = 0;
-                for last in (0..left.min(STRIDE)).rev() {
-                    for lane in 0..LANES {
-                        // SAFETY: `at` holds the root or a child of a node, all proven inside the nodes; `wide` is
-                        // LANES × width long.
-                        let next = unsafe {
-                            let row = wide.get_unchecked(lane * width..(lane + 1) * width);
-                            child::<SETS, FORM>(&ensemble.arrays.nodes, &ensemble.arrays.categories, at[lane], row)
-                        };
-                        if last == 0 {
-                            moved |= next ^ at[lane];
-                        }
-                        at[lane] = next;
+    let group = tree.group as usize;
+    let eights = rows.chunks_exact(features * LANES).zip(wide.chunks_exact(width * LANES));
+    for ((rows, wide), out) in eights.zip(out.chunks_exact_mut(groups * LANES)) {
+        let mut at = [tree.root; LANES];
+        let mut left = tree.depth;
+        while left > 0 {
+            let mut moved = 0;
+            for last in (0..left.min(STRIDE)).rev() {
+                for lane in 0..LANES {
+                    // SAFETY: `at` holds the root or a child of a node, all proven inside the nodes; `wide` is
+                    // LANES × width long.
+                    let next = unsafe {
+                        let row = wide.get_unchecked(lane * width..(lane + 1) * width);
+                        child::<SETS, FORM>(&ensemble.arrays.nodes, &ensemble.arrays.categories, at[lane], row)
+                    };
+                    if last == 0 {
+                        moved |= next ^ at[lane];
                     }
+                    at[lane] = next;
                 }
-                if moved == 0 {
-                    break;
-                }
-                left = left.saturating_sub(STRIDE);
             }
-            for lane in 0..LANES {
-                // SAFETY: as above.
-                let leaf = unsafe { ensemble.arrays.nodes.get_unchecked(at[lane] as usize) };
-                out[lane * groups + group] += answer(ensemble, leaf, &rows[lane * features..(lane + 1) * features]);
+            if moved == 0 {
+                break;
             }
+            left = left.saturating_sub(STRIDE);
+        }
+        for lane in 0..LANES {
+            // SAFETY: as above.
+            let leaf = unsafe { ensemble.arrays.nodes.get_unchecked(at[lane] as usize) };
+            out[lane * groups + group] += answer(ensemble, leaf, &rows[lane * features..(lane + 1) * features]);
         }
     }
 }
