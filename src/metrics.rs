@@ -109,7 +109,7 @@ pub struct SeriesMetrics {
 }
 
 /// By endpoint and variant.
-type Variants = HashMap<(String, String), Arc<Lanes<VariantMetrics>>>;
+pub type Variants = HashMap<(String, String), Arc<Lanes<VariantMetrics>>>;
 
 /// All handles.
 #[derive(Debug, Default)]
@@ -161,6 +161,13 @@ impl Metrics {
     /// The handle of a variant.
     pub fn variant(&self, endpoint: &str, variant: &str) -> Arc<Lanes<VariantMetrics>> {
         handle(&self.variants, &(endpoint.to_owned(), variant.to_owned()), None)
+    }
+
+    /// Has the variants that `there` tells and no others. It is asked while nobody else changes them, so that who looks
+    /// last is right.
+    pub fn keep_variants(&self, there: impl FnOnce() -> Variants) {
+        let mut variants = self.variants.write().unwrap_or_else(PoisonError::into_inner);
+        *variants = there();
     }
 
     /// The handle of a model path.

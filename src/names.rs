@@ -278,7 +278,8 @@ impl Version {
     pub fn parse(text: &str) -> Result<Self> {
         let bad = || Error::invalid(format!("`{}` is no version; a version is 64 hexadecimal digits", shown(text)));
         let mut out = [0u8; 32];
-        if text.len() != 64 || !text.is_ascii() {
+        // Signs would be read as part of a number.
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(bad());
         }
         for (slot, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
@@ -304,6 +305,14 @@ impl fmt::Debug for Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_hexadecimal_digits_and_nothing_else() {
+        assert_eq!(Version::parse(&"0A".repeat(32)).unwrap().to_string(), "0a".repeat(32));
+        for bad in ["+1".repeat(32), "0a".repeat(31), "0g".repeat(32), "é".repeat(32)] {
+            assert!(Version::parse(&bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn model_paths_are_taken_as_they_are_or_refused() {

@@ -41,8 +41,8 @@ pub struct Transport {
 pub struct Evidence<'a> {
     /// Every Authorization header.
     pub authorization: &'a [&'a str],
-    /// The console's session, looked up by its cookie.
-    pub session: Option<&'a Session>,
+    /// The console's session, and the [`fingerprint`] of the cookie that it was looked up by.
+    pub session: Option<(&'a Session, [u8; 32])>,
 }
 
 /// What the caller proved to be who they are with.
@@ -58,7 +58,12 @@ pub enum Credential {
     /// An API key, by its public part.
     Key(String),
     /// A console session.
-    Session,
+    Session {
+        /// By which it is kept.
+        hash: [u8; 32],
+        /// When it ends, in seconds since 1970.
+        expires_at: i64,
+    },
     /// Whoever may open the database file.
     File,
 }
@@ -108,7 +113,6 @@ impl Caller {
     /// # Errors
     /// [`Kind::Unauthenticated`] when it was ended since.
     pub fn renewed(&self, directory: &Directory, now: i64) -> Result<Self> {
-        let ended = || refused("the credential was ended while the request was sent");
         if self.credential == Credential::File {
             return Ok(self.clone());
         }
@@ -123,7 +127,7 @@ impl Caller {
                 narrowed.clone_from(&key.narrowed);
                 !key.record.disabled && key.record.expires_at.is_none_or(|end| end > now)
             }
-            Credential::Session => principal.generation == self.principal.generation,
+            Credential::Session { expires_at, .. } => *expires_at > now && principal.generation == self.principal.generation,
             Credential::File => true,
         };
         if !holds || principal.disabled {
@@ -187,16 +191,22 @@ pub fn identify(tokens: &Tokens, directory: &Directory, evidence: &Evidence<'_>,
     })
 }
 
+/// What a request is told whose credential held when it began.
+pub(crate) fn ended() -> Error {
+    refused("the credential was ended while the request was sent")
+}
+
 fn refused(message: &'static str) -> Error {
     Error::new(Kind::Unauthenticated, message)
 }
 
 /// A console session, still of the user's current generation.
 fn session(_tokens: &Tokens, directory: &Directory, evidence: &Evidence<'_>, now: i64) -> Answer {
-    let Some(session) = evidence.session else { return Answer::NotAsked };
+    let Some((session, hash)) = evidence.session else { return Answer::NotAsked };
     match directory.user_by_row(session.user) {
         Some(principal) if session.expires_at > now && !principal.disabled && principal.generation == session.generation => {
-            Answer::Known(Proven { principal: principal.clone(), narrowed: None, credential: Credential::Session, issued_at: None })
+            let credential = Credential::Session { hash, expires_at: session.expires_at };
+            Answer::Known(Proven { principal: principal.clone(), narrowed: None, credential, issued_at: None })
         }
         _ => Answer::Failed(refused("the session has ended; sign in again")),
     }

@@ -136,13 +136,9 @@ fn listed<'a, T>(all: &'a [T], line: impl Fn(&'a T) -> String) -> impl Iterator<
     all.iter().take(NAMES_SHOWN).map(line).chain(more).map(|line| vec![String::new(), line])
 }
 
-/// The categories' texts of every column that has some, by its name or, without one, its number from 1.
+/// The categories' texts of every column that has some.
 fn categories(schema: &Schema) -> Value {
-    let one = |(column, texts): (usize, &Categories)| {
-        let name = schema.names.get(column).map_or_else(|| (column + 1).to_string(), |name| name.to_string());
-        (name, json!(&**texts))
-    };
-    schema.names.categorical().map(one).collect::<serde_json::Map<_, _>>().into()
+    schema.names.categories_by_name().map(|(name, texts)| (name, json!(&**texts))).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// Prepares and loads the file as an upload and a first call would, and says what came of it.

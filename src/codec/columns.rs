@@ -85,6 +85,12 @@ impl Columns {
         self.categories.iter().map(|(column, categories)| (*column, categories))
     }
 
+    /// The same by the column's name or, without one, its number from 1.
+    pub fn categories_by_name(&self) -> impl Iterator<Item = (String, &Categories)> {
+        let name = |column: usize| self.names.get(column).map_or_else(|| (column + 1).to_string(), |name| name.to_string());
+        self.categorical().map(move |(column, texts)| (name(column), texts))
+    }
+
     /// Bytes in memory, the order included whether it was asked for or not.
     pub fn weight(&self) -> usize {
         let names: usize = self.names.iter().map(|name| size_of::<Box<str>>() + name.len() + size_of::<u32>()).sum();

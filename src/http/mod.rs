@@ -124,6 +124,10 @@ pub fn start(service: Arc<Service>, listen: &Listen) -> Result<Running> {
     let server = HttpServer::new(build)
         .workers(listen.workers)
         .client_request_timeout(listen.header_time)
+        // Whoever closes is gone: what they asked for must hold up nobody.
+        .h1_allow_half_closed(false)
+        // Whoever is refused in the middle of a body has time to send the rest and read why.
+        .client_disconnect_timeout(listen.idle)
         .keep_alive(listen.keep_alive)
         .on_connect(move |stream, data| connection::accepted(stream, data, quiet))
         .shutdown_timeout(DRAIN)

@@ -7,7 +7,7 @@
 use std::future::ready;
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, Route};
+use actix_web::{HttpRequest, Route, guard};
 
 use super::{native, ops, reference, reply, runtime, ui};
 
@@ -40,9 +40,17 @@ impl std::fmt::Debug for Line {
 }
 
 macro_rules! line {
+    (get $path:literal $access:ident $handler:path) => {
+        Line { method: "get", path: $path, access: Access::$access, route: || or_head().to($handler) }
+    };
     ($method:ident $path:literal $access:ident $handler:path) => {
         Line { method: stringify!($method), path: $path, access: Access::$access, route: || web::$method().to($handler) }
     };
+}
+
+/// What answers GET answers HEAD too, without the body.
+fn or_head() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// The table.
@@ -115,7 +123,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             continue;
         }
         let same: Vec<&Line> = TABLE.iter().filter(|line| line.path == first.path).collect();
-        let methods = same.iter().map(|line| line.method.to_uppercase()).collect::<Vec<_>>().join(", ");
+        let methods = same.iter().map(|line| if line.method == "get" { "GET, HEAD".to_owned() } else { line.method.to_uppercase() });
+        let methods = methods.collect::<Vec<_>>().join(", ");
         let other = web::to(move |request: HttpRequest| ready(reply::wrong_method(&request, &methods)));
         let resource = web::resource(first.path).default_service(other);
         config.service(same.iter().fold(resource, |resource, line| resource.route((line.route)())));

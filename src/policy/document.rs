@@ -66,9 +66,10 @@ impl Policy {
             return Err(Error::invalid(format!("the policy document is {} bytes long; at most {DOCUMENT_MAX} fit", text.len())));
         }
         let mut json = Json::new(text.as_bytes());
-        let result = document(&mut json, rules);
+        let mut place = None;
+        let result = document(&mut json, rules, &mut place);
         result.map_err(|error| {
-            let before = text.as_bytes().get(..json.position().min(text.len())).unwrap_or_default();
+            let before = text.as_bytes().get(..place.unwrap_or(json.position()).min(text.len())).unwrap_or_default();
             let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
             let column = before.iter().rev().take_while(|&&b| b != b'\n').count() + 1;
             error.within(format_args!("the policy document is refused at line {line}, column {column}"))
@@ -89,6 +90,8 @@ impl Policy {
 /// A statement as written, before its version is known.
 #[derive(Default)]
 struct Draft {
+    /// Where it begins, in bytes.
+    at: usize,
     sid: Option<String>,
     effect: Option<bool>,
     principal: Option<(bool, Vec<String>, bool)>,
@@ -107,7 +110,8 @@ impl Draft {
     }
 }
 
-fn document(json: &mut Json<'_>, rules: Rules) -> Result<Policy> {
+/// What is found only when all is read happened at `place`.
+fn document(json: &mut Json<'_>, rules: Rules, place: &mut Option<usize>) -> Result<Policy> {
     let (mut version, mut drafts, mut seen) = (None::<String>, None::<Vec<Draft>>, Vec::new());
     json.object(|json, member| {
         once(json, &mut seen, member)?;
@@ -150,8 +154,10 @@ fn document(json: &mut Json<'_>, rules: Rules) -> Result<Policy> {
     }
     let (mut denies, mut allows) = (Vec::new(), Vec::new());
     for (index, draft) in drafts.into_iter().enumerate() {
+        *place = Some(draft.at);
         let allow = draft.effect;
-        let statement = compile(draft, index, rules.kind, variables).map_err(|error| error.within(format_args!("statement {}", index + 1)))?;
+        let statement =
+            compile(draft, index, rules.kind, variables).map_err(|error| error.within(format_args!("statement {}", index + 1)))?;
         if allow == Some(true) { allows.push(statement) } else { denies.push(statement) }
     }
     Ok(Policy { denies: Statements::new(denies), allows: Statements::new(allows) })
@@ -190,7 +196,8 @@ fn texts(json: &mut Json<'_>, member: &str) -> Result<Vec<String>> {
 }
 
 fn draft(json: &mut Json<'_>, rules: Rules, index: usize) -> Result<Draft> {
-    let mut draft = Draft::default();
+    json.peek()?;
+    let mut draft = Draft { at: json.position(), ..Draft::default() };
     let kind = rules.kind;
     let read = json.object(|json, member| {
         once(json, &mut draft.seen, member)?;
@@ -359,6 +366,11 @@ fn resource(text: &str, variables: bool) -> Result<Resource> {
     if text != "*" && !text.starts_with("arn:") && !text.starts_with(['*', '?', '$']) {
         return Err(Error::invalid(format!("resource `{}` is neither `*` nor an ARN", shown(text))));
     }
+    // Fields left out at the end stand for any, as with AWS. What has a star in it may reach over them already.
+    let left_out = 5_usize.saturating_sub(text.matches(':').count());
+    let whole =
+        if text.contains(['*', '$']) || left_out == 0 { Cow::Borrowed(text) } else { Cow::Owned(text.to_owned() + &":*".repeat(left_out)) };
+    let text = whole.as_ref();
     let syntax = Syntax { wildcards: true, variables };
     let exact = Pattern::compile(text, syntax, Case::Exact)?;
     let few = text.matches(':').count() < 5;

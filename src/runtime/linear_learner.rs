@@ -123,6 +123,7 @@ fn prepare(bytes: bytes::Bytes) -> Result<Prepared> {
         answers: Vec::new(),
         names: Vec::new(),
         trees: None,
+        categorical: false,
         weight: model.weight(),
         core,
     };

@@ -232,6 +232,9 @@ pub struct Summary {
     pub answers: Vec<Answered>,
     /// Trees, for ensembles.
     pub trees: Option<usize>,
+    /// Whether it has columns whose categories may be sent as their texts; which they are, the model itself tells.
+    #[serde(default)]
+    pub categorical: bool,
     /// Bytes in memory when loaded.
     pub weight: usize,
     /// Bytes of its largest array alone (a tree ensemble's nodes), to judge the overhead by.

@@ -15,12 +15,12 @@ use foldhash::HashMap;
 use super::endpoints::Endpoint;
 use super::{PageOf, Service};
 use crate::authn::directory::{Directory, Key, Principal};
-use crate::authn::{Caller, Evidence, Transport, identify};
+use crate::authn::{Caller, Credential, Evidence, Transport, ended, identify};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::{Gauges, Metrics};
 use crate::names::{Noun, shown};
 use crate::policy::{Context, Outcome, Permit, Request};
-use crate::store::{Epochs, Progress, Read, Tx, Watch, audit, blobs, endpoints, loaded, now};
+use crate::store::{Epochs, Progress, Read, Tx, Watch, audit, blobs, endpoints, loaded, now, sessions};
 
 /// How often the file is asked whether another process wrote to it.
 const WATCH: Duration = Duration::from_millis(250);
@@ -99,6 +99,12 @@ impl Service {
     /// # Errors
     /// [`Kind::Unauthenticated`] when it does not hold any more.
     pub fn renew(&self, caller: &Caller) -> Result<Caller> {
+        // Tokens and keys that ended are in the picture, sessions in the file alone.
+        if let Credential::Session { hash, .. } = caller.credential()
+            && self.store.snapshot(|read| sessions::find(read, *hash))?.is_none()
+        {
+            return Err(ended());
+        }
         caller.renewed(&self.snapshot.load().directory, now())
     }
 
@@ -142,6 +148,7 @@ impl Service {
     /// two pictures the one with more writes contains the other.
     fn show(&self, next: &Arc<Snapshot>) {
         self.snapshot.rcu(|current| if current.epochs.access < next.epochs.access { next.clone() } else { current.clone() });
+        self.metrics.keep_variants(|| self.snapshot.load().endpoints.values().flat_map(|endpoint| endpoint.counted()).collect());
     }
 
     /// Reads again what another process's write made old. Waits for no write of this one: a user that was disabled

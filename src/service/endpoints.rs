@@ -218,7 +218,8 @@ impl Endpoint {
                 name: variant_name.as_str().into(),
                 weight: variant.weight,
                 stages: stages(&variant.stages).map_err(|error| error.within(format_args!("variant `{variant_name}`")))?.into(),
-                accept: variant.stages.last().and_then(|stage| stage.environment.get(DEFAULT_ACCEPT)).cloned(),
+                // What is done to a model's scores afterwards does not change who is asked how they are written.
+                accept: variant.stages.iter().rev().find_map(|stage| stage.environment.get(DEFAULT_ACCEPT)).cloned(),
                 metrics: metrics(name.as_str(), variant_name.as_str()),
             });
         }
@@ -248,6 +249,11 @@ impl Endpoint {
             left < 0.0
         });
         by_weight.or(self.variants.first()).ok_or_else(|| Error::invalid(format!("endpoint {} has no variant", self.name)))
+    }
+
+    /// What is counted of its variants.
+    pub(super) fn counted(&self) -> impl Iterator<Item = ((String, String), Arc<Lanes<VariantMetrics>>)> {
+        self.variants.iter().map(|variant| ((self.name.to_string(), variant.name.to_string()), variant.metrics.clone()))
     }
 
     /// Where the models of all variants come from.

@@ -2,9 +2,8 @@
 //!
 //! Warm and small, all of it happens on the thread that took the request: no SQL, no lock held, no thread changed. A
 //! cold model or long work goes to the blocking pool. Every dialect calls [`Service::invoke`]; there is no second way to
-//! a model. Next: `catalog.rs` (paths to versions), `../cache/mod.rs` (versions to models), `../runtime/pipeline.rs`.
+//! a model. Next: `cold.rs` (what is not in memory), `catalog.rs` (paths to versions), `../runtime/pipeline.rs`.
 
-use std::io::{self, Read};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,33 +14,22 @@ use smallvec::SmallVec;
 
 use super::Service;
 use super::catalog::Target;
+use super::effort::{Effort, GIVE_UP};
 use super::endpoints::{Endpoint, Source, Stage, Variant};
 use crate::authn::Caller;
-use crate::cache::{Join, Lease};
+use crate::cache::Lease;
 use crate::codec::answer::Accept;
 use crate::codec::payload::{Expect, decode};
 use crate::error::{Error, Kind, Result};
-use crate::metrics::VariantMetrics;
 use crate::names::{ACCOUNT, EndpointName, ModelPath, shown};
 use crate::policy::Permit;
+use crate::runtime::Model;
 use crate::runtime::pipeline::{self, Blocks, Step};
-use crate::runtime::{self, Model};
-use crate::store::blobs::BlobReader;
-use crate::store::models::Pointer;
 use crate::tensor::Block;
-
-/// Work estimated above this leaves the thread that takes requests.
-const LONG_NANOS: u64 = 200_000;
-/// What was judged shorter may take so many times as long before it leaves all the same.
-const GIVE_UP: u64 = 4;
-/// An explained answer takes about so many times as long.
-const EXPLAINED: u64 = 50;
-/// How often a path that is being replaced is looked up for one request.
-const TRIES: usize = 5;
 
 /// A model in memory.
 #[derive(Debug)]
-pub struct Loaded(Box<dyn Model>);
+pub struct Loaded(pub(super) Box<dyn Model>);
 
 impl Deref for Loaded {
     type Target = dyn Model;
@@ -107,21 +95,23 @@ impl<B> Answered<B> {
 }
 
 /// One for each stage; nearly every endpoint has one or two.
-type Stages<T> = SmallVec<[T; 2]>;
+pub(super) type Stages<T> = SmallVec<[T; 2]>;
 
 /// A stage with its model in hand.
-type Ready = (Arc<Target>, Lease<Loaded>);
+pub(super) type Ready = (Arc<Target>, Lease<Loaded>);
 
-/// The endpoint that answers, and the count of access writes it was found under.
+/// The endpoint that answers, the count of access writes it was found under, and whom it answers.
 #[derive(Debug, Clone, Copy)]
-struct Served<'a> {
-    endpoint: &'a Endpoint,
+pub(super) struct Served<'a> {
+    pub(super) endpoint: &'a Endpoint,
     epoch: i64,
+    /// Whom it answers.
+    arn: &'a str,
 }
 
 /// One of the predictions at once; gives its place back when the last piece of its work ends, also work on another
 /// thread whose caller went away.
-struct Slot(Arc<AtomicUsize>);
+pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -147,6 +137,7 @@ impl Service {
         keep: impl FnOnce(Vec<u8>) -> Result<B>,
     ) -> Result<Answered<B>> {
         let (permit, endpoint, epoch) = self.permitted(caller, call.endpoint, call.target_model)?;
+        let arn = caller.principal().arn.as_str();
         let Some(endpoint) = endpoint else {
             return Err(Error::invalid(format!("Endpoint {} of account {ACCOUNT} not found.", call.endpoint)));
         };
@@ -154,7 +145,7 @@ impl Service {
         let metrics = variant.metrics.here();
         metrics.invocations.add();
         caller.principal().metrics.invocations.add();
-        let answered = self.answer(&permit, Served { endpoint: &endpoint, epoch }, variant, call).await;
+        let answered = self.answer(&permit, Served { endpoint: &endpoint, epoch, arn }, variant, call).await;
         let result = answered.and_then(|answered| answered.kept(keep));
         match &result {
             Ok(answered) => {
@@ -218,46 +209,61 @@ impl Service {
                 ready
             }
             None => {
-                let ready = self.cold(permit, &places, served, variant, &slot).await.map_err(missing_model)?;
+                let (ready, loaded) = self.cold(permit, &places, served, variant, &slot).await.map_err(missing_model)?;
                 load = started.elapsed();
                 started += load;
-                variant.metrics.here().loading_wait.observe(micros(load));
+                // Also whoever had all in memory comes here, when it has to be asked again who may have it.
+                if loaded {
+                    variant.metrics.here().loading_wait.observe(micros(load));
+                } else {
+                    variant.metrics.here().cache_hits.add();
+                }
                 ready
             }
         };
         for (target, _) in &ready {
             target.metrics.invocations.add();
         }
-        let result = self.work(&ready, &variant.stages, slot, call, accept).await;
+        let result = self.work(&ready, &variant.stages, slot, served.arn, call, accept).await;
         if result.is_err() {
             for (target, _) in &ready {
                 target.metrics.errors.add();
             }
         }
         let done = Instant::now();
+        let (body, waited) = result?;
         Ok(Answered {
-            body: result?,
+            body,
             content_type: accept.content_type(),
             load,
-            predict: done.duration_since(started),
+            predict: done.duration_since(started).saturating_sub(waited),
             done,
             variant: variant.name.clone(),
             targets: ready.into_iter().map(|(target, _)| target).collect(),
         })
     }
 
-    /// Decode, predict and encode: here if that is short, else where it may take its time.
-    async fn work(&self, ready: &Stages<Ready>, stages: &Arc<[Stage]>, slot: Arc<Slot>, call: Call<'_>, accept: Accept) -> Result<Vec<u8>> {
+    /// Decode, predict and encode: here if that is short, else where it may take its time. Also tells how long it waited
+    /// for a turn.
+    async fn work(
+        &self,
+        ready: &Stages<Ready>,
+        stages: &Arc<[Stage]>,
+        slot: Arc<Slot>,
+        arn: &str,
+        call: Call<'_>,
+        accept: Accept,
+    ) -> Result<(Vec<u8>, Duration)> {
         let wanted = Wanted { accept, explain: call.explain, verbose: Accept::verbose(call.accept) };
-        let (explained, depth) = (if call.explain { EXPLAINED } else { 1 }, self.options.json_depth);
-        if estimate(ready, call.content_type, call.body).saturating_mul(explained) <= LONG_NANOS {
+        let (effort, depth) = (Effort { ready, explain: call.explain }, self.options.json_depth);
+        if effort.seems_short(call.content_type, call.body) {
             let input = read(ready, call.content_type, call.body, depth)?;
             // Rows may be written shorter than was guessed; now they are counted. What a model takes for them may hang on
             // their values too, so it gives up in time.
-            if models_cost(ready, input.first().map_or(0, Block::rows)).saturating_mul(explained) <= LONG_NANOS
-                && let Some(answer) = predict(ready, stages, input, wanted, Some(GIVE_UP * LONG_NANOS))?
+            if effort.is_short(input.first().map_or(0, Block::rows))
+                && let Some(answer) = predict(ready, stages, input, wanted, Some(GIVE_UP))?
             {
-                return Ok(answer);
+                return Ok((answer, Duration::ZERO));
             }
         }
         let (ready, stages, body) = (ready.clone(), stages.clone(), call.body.clone());
@@ -267,18 +273,21 @@ impl Service {
             let input = read(&ready, content_type.as_deref(), &body, depth)?;
             predict(&ready, &stages, input, wanted, None)?.ok_or_else(|| Error::new(Kind::Internal, "long work gave up"))
         };
-        self.long(long).await
+        self.long(arn, long).await
     }
 
-    /// Runs long `work` on the blocking pool, no more of it at once than there are cores: the pool's other threads are
-    /// for sign-ins, uploads and cold models, however many long predictions wait. Who goes away while waiting is left out.
-    async fn long<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let turn = self.long.clone().acquire_owned().await.map_err(Error::internal)?;
-        blocking(move || {
+    /// Runs long `work` on the blocking pool in a turn of the principal: the pool's other threads are for sign-ins, uploads
+    /// and cold models, however many long predictions wait. Who goes away while waiting is left out. Also tells how long
+    /// it waited.
+    async fn long<T: Send + 'static>(&self, arn: &str, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<(T, Duration)> {
+        let began = Instant::now();
+        let turn = self.turns.turn(arn).await?;
+        let waited = began.elapsed();
+        let done = blocking(move || {
             let _turn = turn;
             work()
-        })
-        .await
+        });
+        Ok((done.await?, waited))
     }
 
     /// A place among the predictions at once, or a refusal: nothing queues without bound.
@@ -304,143 +313,12 @@ impl Service {
         };
         places.iter().map(one).collect()
     }
-
-    async fn cold(
-        self: &Arc<Self>,
-        permit: &Permit,
-        places: &[Place],
-        served: Served<'_>,
-        variant: &Variant,
-        slot: &Arc<Slot>,
-    ) -> Result<Stages<Ready>> {
-        let mut ready = Stages::with_capacity(places.len());
-        for place in places {
-            let now = Instant::now();
-            let asked = self.may_serve(served.endpoint, &place.path)?;
-            let mut target = self.catalog.get(&place.path, served.endpoint.maker.as_deref());
-            let mut tries = 0;
-            loop {
-                let found = match target.take() {
-                    Some(found) => found,
-                    None => self.find(&place.path, served.endpoint.maker.as_ref(), slot.clone()).await?,
-                };
-                found.allow(asked, now);
-                tries += 1;
-                match self.model(permit, place, found, variant, slot).await {
-                    // Replaced between looking and loading: the store is asked again, not the memory of it. A path that
-                    // is gone ends above.
-                    Err(error) if error.kind() == Kind::NotFound && tries < TRIES => {}
-                    Err(error) if error.kind() == Kind::NotFound => return Err(error.as_kind(Kind::Unavailable)),
-                    other => {
-                        ready.push(other?);
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(ready)
-    }
-
-    async fn model(
-        self: &Arc<Self>,
-        _permit: &Permit,
-        place: &Place,
-        target: Arc<Target>,
-        variant: &Variant,
-        slot: &Arc<Slot>,
-    ) -> Result<Ready> {
-        let slot = slot.clone();
-        let named = |error: Error| {
-            if matches!(error.kind(), Kind::TooLarge | Kind::Internal) {
-                error.within(format_args!("model `{}`", place.path))
-            } else {
-                error
-            }
-        };
-        let pointer = target.pointer.clone();
-        if !place.cached {
-            let (service, metrics) = (self.clone(), variant.metrics.clone());
-            let load = move || {
-                let _slot = slot;
-                service.cache.pass_through(pointer.weight as u64, || service.read_model(&pointer, Some(metrics.here())))
-            };
-            let lease = blocking(load).await;
-            return Ok((target, lease.map_err(named)?));
-        }
-        let lease = match self.cache.join(&target.pointer.version).map_err(named)? {
-            Join::Hit(lease) => Ok(lease),
-            Join::Wait(waiting) => waiting.await,
-            Join::Load(ticket) => {
-                let (service, metrics) = (self.clone(), variant.metrics.clone());
-                blocking(move || {
-                    let _slot = slot;
-                    ticket.load(pointer.weight as u64, || service.read_model(&pointer, Some(metrics.here())))
-                })
-                .await
-            }
-        };
-        Ok((target, lease.map_err(named)?))
-    }
-
-    /// Reads a prepared form into a model, and counts the time of either half.
-    pub(super) fn read_model(&self, pointer: &Pointer, metrics: Option<&VariantMetrics>) -> Result<Loaded> {
-        let started = Instant::now();
-        let build = |source: &mut dyn Read, length: u64| {
-            runtime::load(&pointer.format, source, length).map_err(|error| match error.kind() {
-                Kind::Unavailable => error,
-                // What was checked when it was prepared is wrong only if the stored bytes are.
-                _ => error.as_kind(Kind::Internal),
-            })
-        };
-        let (model, download) = if runtime::loads_slowly(&pointer.format) {
-            // No reader of the file is held meanwhile: there are few, and all else that is cold needs one.
-            let mut bytes = Vec::new();
-            self.store.snapshot(|read| {
-                BlobReader::open(read, pointer.prepared)?.read_to_end(&mut bytes).map_err(Error::internal)?;
-                Ok(())
-            })?;
-            let download = started.elapsed();
-            (build(&mut bytes.as_slice(), bytes.len() as u64)?, download)
-        } else {
-            self.store.snapshot(|read| {
-                let reader = BlobReader::open(read, pointer.prepared)?;
-                let length = reader.length();
-                let mut reader = Timed { reader, spent: started.elapsed() };
-                Ok((build(&mut reader, length)?, reader.spent))
-            })?
-        };
-        let model = Loaded(model);
-        if let Some(metrics) = metrics {
-            metrics.downloading.observe(micros(download));
-            metrics.loading.observe(micros(started.elapsed().saturating_sub(download)));
-        }
-        Ok(model)
-    }
-}
-
-/// A reader that knows how long it was read from.
-struct Timed<R> {
-    reader: R,
-    spent: Duration,
-}
-
-impl<R: Read> Read for Timed<R> {
-    fn read(&mut self, place: &mut [u8]) -> io::Result<usize> {
-        // A few bytes take less time than the clock.
-        if place.len() < 512 {
-            return self.reader.read(place);
-        }
-        let started = Instant::now();
-        let read = self.reader.read(place);
-        self.spent += started.elapsed();
-        read
-    }
 }
 
 /// Where a stage's model is.
-struct Place {
-    path: ModelPath,
-    cached: bool,
+pub(super) struct Place {
+    pub(super) path: ModelPath,
+    pub(super) cached: bool,
 }
 
 fn places(endpoint: &str, variant: &Variant, target: Option<&str>) -> Result<Stages<Place>> {
@@ -474,29 +352,6 @@ struct Wanted {
     accept: Accept,
     explain: bool,
     verbose: bool,
-}
-
-/// About how long decode, predict and encode take, in nanoseconds.
-fn estimate(ready: &[Ready], content_type: Option<&str>, body: &[u8]) -> u64 {
-    let columns = ready.first().map_or(1, |(_, model)| model.schema().features.max(1));
-    // A value takes two bytes at least, and about six as written.
-    let rows = (body.len() / (columns * 4)).max(1);
-    let dense = body.len() as u64 * 10 + columns as u64 * 2 + models_cost(ready, rows);
-    // A sparse row spreads over all columns however short it is written.
-    let cells = (body.len() / 2).min(pipeline::CELLS_MAX / columns) * columns;
-    if cells as u64 > LONG_NANOS && dense <= LONG_NANOS && may_be_sparse(content_type, body) { cells as u64 } else { dense }
-}
-
-/// About how long models and encoder take for `rows`, in nanoseconds.
-fn models_cost(ready: &[Ready], rows: usize) -> u64 {
-    ready.iter().map(|(_, model)| model.cost(rows)).sum::<u64>() + rows as u64 * 20
-}
-
-/// Whether rows may leave columns out: libsvm's always, records' often, JSON's only with `keys`, which may be written
-/// with escapes.
-fn may_be_sparse(content_type: Option<&str>, body: &[u8]) -> bool {
-    let is = |word: &str| content_type.is_some_and(|content_type| content_type.to_ascii_lowercase().contains(word));
-    is("libsvm") || is("recordio") || (is("json") && (body.contains(&b'\\') || body.windows(4).any(|four| four == b"keys")))
 }
 
 fn read(ready: &[Ready], content_type: Option<&str>, body: &[u8], depth: usize) -> Result<Blocks> {

@@ -74,11 +74,16 @@ pub fn whole(key: &Key) -> Value {
     shown
 }
 
+/// The most keys of a user: each is kept in memory with its policy.
+const KEYS_MAX: usize = 100;
+/// The longest policy of a key, in bytes: as long as a managed policy of AWS.
+const DOCUMENT_MAX: usize = 6144;
+
 impl Service {
     /// Makes a key of `user`.
     ///
     /// # Errors
-    /// Denied, no such user, a malformed policy, an expiry in the past.
+    /// Denied, no such user, a malformed or long policy, an expiry in the past, [`KEYS_MAX`] keys already.
     pub fn create_key(&self, caller: &Caller, user: &str, kind: KeyKind, document: Option<&str>, expires_at: Option<i64>) -> Result<Made> {
         let user = self.canonical(Noun::User, user)?;
         let arn = Noun::User.arn(user.as_str());
@@ -90,6 +95,12 @@ impl Service {
             ));
         }
         if let Some(document) = document {
+            if document.len() > DOCUMENT_MAX {
+                return Err(Error::invalid(format!(
+                    "the key's policy is {} bytes long; at most {DOCUMENT_MAX} fit, since whoever has a key may make others; what is longer belongs to the user",
+                    document.len()
+                )));
+            }
             Policy::parse(document, PolicyKind::Identity)?;
         }
         if expires_at.is_some_and(|end| end <= now()) {
@@ -108,6 +119,9 @@ impl Service {
         };
         self.change(&permit, caller, "iam:CreateAccessKey", &arn, |tx| {
             self.guard(caller, Noun::User, user.as_str())?;
+            if kept::count(tx, &user)? >= KEYS_MAX {
+                return Err(Error::conflict(format!("user `{user}` has {KEYS_MAX} keys, as many as one may have; delete one first")));
+            }
             kept::create(tx, &user, kind, &id, hash, document, expires_at)
         })?;
         Ok(made)

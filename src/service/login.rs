@@ -38,7 +38,7 @@ impl Service {
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
         };
         let keys = [format!("user {named}"), format!("address {network}")];
-        let place = self.passwords.place()?;
+        let place = self.passwords.place(&named)?;
         self.throttle.attempt(&keys, Instant::now())?;
         let user = self.snapshot.load().directory.find(Noun::User, name).cloned();
         let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());

@@ -98,7 +98,15 @@ impl Service {
             let page = models::paths(read, prefix.as_str(), &after, 1000)?;
             let Some(last) = page.last() else { return Ok(()) };
             for path in &page {
-                self.may_read(caller, &format!("arn:aws:s3:::{path}"))?;
+                self.may_read(caller, &format!("arn:aws:s3:::{path}")).map_err(|denied| {
+                    // Which it is, only to those who may see that it is there.
+                    let collection = path.split('/').next().unwrap_or_default();
+                    if self.may(caller, "s3:ListBucket", &format!("arn:aws:s3:::{collection}")) {
+                        return denied;
+                    }
+                    let message = format!("a model under `{prefix}` is denied you, and an endpoint over it would serve it; it takes {READ} on all of arn:aws:s3:::{prefix}*");
+                    Error::new(Kind::Denied, message)
+                })?;
             }
             after.clone_from(last);
         }

@@ -2,7 +2,8 @@
 //!
 //! Next: `../cache/mod.rs`, which decides what goes.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -125,6 +126,18 @@ impl Service {
         }
     }
 
+    /// Loads what a pinned path points at since it was written to, so that the next call does not wait for it.
+    pub(super) fn load_pinned(&self, path: &ModelPath) {
+        let found = self.store.snapshot(|read| {
+            let pinned = loaded::pins(read)?.iter().any(|(pinned, _)| pinned == path.as_str());
+            if pinned { models::pointer(read, path) } else { Ok(None) }
+        });
+        let loaded = found.and_then(|found| found.map_or(Ok(true), |pointer| self.load_again(&pointer, FREQUENCY_MAX)));
+        if let Err(error) = loaded {
+            tracing::warn!(%path, ?error, "the new version of a pinned model could not be loaded yet");
+        }
+    }
+
     /// Refuses a write after which all pinned models together would not fit.
     pub(super) fn pins_fit(&self, read: &Read<'_>) -> Result<()> {
         self.would_fit(read, None)
@@ -194,8 +207,9 @@ impl Service {
                         continue;
                     }
                 };
+                // One that is too large for what is left leaves it to smaller ones.
                 if service.cache.used() + pointer.weight as u64 > service.cache.budget() {
-                    break;
+                    continue;
                 }
                 // The hottest first, and the last to go.
                 let coldness = at * usize::from(FREQUENCY_MAX) / wanted.len();
@@ -219,11 +233,14 @@ impl Service {
         if !self.restored.load(Ordering::SeqCst) {
             return;
         }
+        let kept = self.store.snapshot(loaded::hot).unwrap_or_default();
+        let places: HashMap<Version, usize> = kept.iter().enumerate().map(|(place, version)| (*version, place)).collect();
         let mut entries = self.cache.inspect();
+        // Of those used alike since the start, which may be never, whichever was hotter before it.
+        entries.sort_by_key(|entry| (Reverse(entry.hits), places.get(&entry.key).copied().unwrap_or(usize::MAX)));
         entries.truncate(HOT);
         let versions: Vec<Version> = entries.into_iter().map(|entry| entry.key).collect();
-        let kept = self.store.snapshot(loaded::hot);
-        if kept.is_ok_and(|kept| kept == versions) {
+        if kept == versions {
             return;
         }
         if let Err(error) = self.store.housekeeping(|tx| loaded::set_hot(tx, &versions)) {

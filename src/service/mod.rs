@@ -5,7 +5,9 @@
 
 mod access;
 mod catalog;
+mod cold;
 mod current;
+mod effort;
 pub mod endpoints;
 pub mod invoke;
 pub mod keys;
@@ -16,6 +18,7 @@ pub mod models;
 pub mod policies;
 pub mod principals;
 pub mod simulate;
+mod turns;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,6 +33,7 @@ use self::catalog::Catalog;
 use self::current::Preparing;
 use self::invoke::{Loaded, micros};
 use self::models::Live;
+use self::turns::Turns;
 use crate::artifact::Limits;
 use crate::authn::{Caller, MasterKey, Passwords, Throttle, Tokens};
 use crate::cache::Cache;
@@ -44,6 +48,9 @@ pub use self::login::SignedIn;
 
 /// The deepest nesting that may be allowed: each level takes some of a thread's stack.
 pub const JSON_DEPTH_MAX: usize = 512;
+
+/// Models that are loaded at once: a quarter of the threads that may block.
+const LOADS: usize = 128;
 
 /// What the service is started with.
 #[derive(Debug, Clone)]
@@ -129,8 +136,10 @@ pub struct Service {
     throttle: Throttle,
     in_flight: Arc<AtomicUsize>,
     refused: AtomicU64,
-    /// Turns of long predictions.
-    long: Arc<Semaphore>,
+    /// Of long predictions.
+    turns: Turns,
+    /// Loads at once.
+    loads: Arc<Semaphore>,
     preparing: Preparing,
     live: Arc<Live>,
 }
@@ -162,7 +171,8 @@ impl Service {
             master,
             in_flight: Arc::new(AtomicUsize::new(0)),
             refused: AtomicU64::new(0),
-            long: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from))),
+            turns: Turns::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            loads: Arc::new(Semaphore::new(LOADS)),
             preparing: Preparing::default(),
             live: Arc::default(),
             store,

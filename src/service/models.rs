@@ -42,6 +42,9 @@ pub struct Shown {
     pub bytes: u64,
     /// What it is.
     pub summary: Summary,
+    /// Of columns that have some, the texts that a row may send, by the column's name or number; asked for of one model
+    /// alone.
+    pub categories: Vec<(String, Vec<Box<str>>)>,
     /// Whether it is in memory now.
     pub loaded: bool,
     /// When the path first was published.
@@ -326,6 +329,7 @@ impl Service {
         self.catalog.forget(path, epoch);
         tracing::info!(target: "rookery::audit", principal = by, action, resource = path.arn(), "changed");
         self.refresh_pins()?;
+        self.load_pinned(path);
         Ok(done)
     }
 
@@ -354,6 +358,7 @@ impl Service {
         Ok(Shown {
             loaded: self.cache.contains(&listed.version),
             summary: serde_json::from_str(&listed.summary).map_err(Error::internal)?,
+            categories: Vec::new(),
             path: listed.path,
             version: listed.version,
             bytes: listed.bytes,
@@ -411,7 +416,15 @@ impl Service {
     pub fn model_shown(&self, caller: &Caller, path: &ModelPath) -> Result<Shown> {
         let permit = self.authorise(caller, "s3:GetObject", &path.arn(), |_| ())?;
         let found = self.store.read(&permit, |read| models::show(read, path))?;
-        self.shown(found.ok_or_else(|| no_model(path))?)
+        let mut shown = self.shown(found.ok_or_else(|| no_model(path))?)?;
+        if shown.summary.categorical
+            && let Some(pointer) = self.current(shown.version)?
+        {
+            // Only the model knows them. It is let go of again: looking at it makes nothing else leave the cache for long.
+            let model = self.cache.pass_through(pointer.weight as u64, || self.read_model(&pointer, None))?;
+            shown.categories = model.schema().names.categories_by_name().map(|(name, texts)| (name, texts.to_vec())).collect();
+        }
+        Ok(shown)
     }
 
     /// What a path has pointed at, latest first.

@@ -215,15 +215,25 @@ impl Service {
             }
         })?;
         within_boundary(caller, [boundary.as_deref()].into_iter().filter(|_| noun != Noun::Group))?;
+        // What comes with it is asked for as if it was there already, boundary and all.
+        let with = |action: &str, policy: Option<String>| {
+            self.authorise(caller, action, &arn, |context| {
+                if let Some(boundary) = &boundary {
+                    context.permissions_boundary(self.policy_arn(boundary));
+                }
+                if let Some(policy) = policy {
+                    context.policy_arn(policy);
+                }
+            })
+        };
         if new.administrator {
-            let policy = Noun::Policy.arn(ADMINISTRATOR);
-            let _attach = self.authorise(caller, "iam:AttachUserPolicy", &arn, |context| context.policy_arn(policy))?;
+            let _attach = with("iam:AttachUserPolicy", Some(Noun::Policy.arn(ADMINISTRATOR)))?;
         }
         if new.password.is_some() {
-            let _sign_in = self.authorise(caller, "iam:CreateLoginProfile", &arn, |_| ())?;
+            let _sign_in = with("iam:CreateLoginProfile", None)?;
         }
         if !new.tags.is_empty() {
-            let _tag = self.authorise(caller, &format!("iam:Tag{}", title(noun)), &arn, |_| ())?;
+            let _tag = with(&format!("iam:Tag{}", title(noun)), None)?;
         }
         if noun != Noun::User && (new.password.is_some() || new.administrator) {
             return Err(Error::invalid(format!("a {} has no password and cannot be made administrator; attach a policy", noun.word())));
@@ -234,7 +244,7 @@ impl Service {
         if (noun == Noun::Role) != new.trust.is_some() {
             return Err(Error::invalid("a role has a trust policy (who may assume it), a user and a group have none"));
         }
-        let password_hash = new.password.map(hash_password).transpose()?;
+        let password_hash = new.password.map(|password| self.hashed(caller, password)).transpose()?;
         let tags = Self::tags_json(&new.tags)?;
         let boundary = boundary.as_deref().map(Name::parse).transpose()?;
         let unique_id = unique_id(noun)?;
@@ -254,6 +264,12 @@ impl Service {
             if new.administrator { make_administrator(tx, &name) } else { Ok(()) }
         })?;
         self.found(noun, name.as_str())
+    }
+
+    /// The hash of a new password; as dear as checking one, and bounded with that.
+    fn hashed(&self, caller: &Caller, password: &str) -> Result<String> {
+        let _place = self.passwords.place(&caller.principal().arn)?;
+        hash_password(password)
     }
 
     /// Whether a user signs in with a password.
@@ -353,7 +369,7 @@ impl Service {
             Policy::parse(document, PolicyKind::Trust)?;
         }
         let hash = match change {
-            Change::Password(Some(password)) => Some(hash_password(password)?),
+            Change::Password(Some(password)) => Some(self.hashed(caller, password)?),
             _ => None,
         };
         let resource = noun.arn(name.as_str());

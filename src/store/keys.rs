@@ -96,6 +96,19 @@ pub fn create(
     tx.bump(Epoch::Access)
 }
 
+/// How many keys a user has.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn count(read: &Read<'_>, user: &Name) -> Result<usize> {
+    let query =
+        "SELECT count(*) FROM key JOIN principal ON principal.id = key.user_id WHERE principal.kind = 'user' AND principal.name = ?1";
+    Ok(read
+        .one(query, params![user.as_str()], |row| row.get::<_, i64>(0))?
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or_default())
+}
+
 /// Disables or enables a key.
 ///
 /// # Errors

@@ -418,6 +418,7 @@ fn a_pinned_model_stays_through_scan_restart_and_replacement() {
     assert_eq!(entry(&server, &samples[1]).unwrap()["pinned"], true);
     // The path is pinned, not the bytes.
     server.put_model("n/1", &samples[0].bytes).expect(200);
+    assert_eq!(entry(&server, &samples[0]).unwrap()["pinned"], true, "what it becomes is loaded before that is acknowledged");
     assert_eq!(score(&Client::of(&server).invoke("n", "1").expect(200)), samples[0].score);
     scan(&server);
     assert_eq!(entry(&server, &samples[0]).unwrap()["pinned"], true);
@@ -697,6 +698,36 @@ fn a_caller_that_goes_away_gives_no_place_back_before_its_work_ends() {
             refused
         });
     }
+}
+
+#[test]
+fn long_work_of_one_caller_leaves_turns_for_others_and_ends_its_wait_with_its_connection() {
+    let server = Server::with(&["--body", "32MiB"]);
+    let sample = Sample::new(1, 400, 6);
+    server.put_model("f/m", &sample.bytes).expect(201);
+    server.put_endpoint("f", &json!([{ "model": "f/m" }]));
+    let key =
+        server.put_user("eve", &json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] }));
+    let body = format!("{HOUSE}\n").repeat(60_000);
+    let ask = || {
+        let head = head(&server, "POST", "/endpoints/f/invocations", body.len()).replace(&server.admin, &key);
+        let mut stream = raw(&server, format!("{head}X-Amzn-SageMaker-Enable-Explanations: `true`\r\n\r\n").as_bytes());
+        stream.write_all(body.as_bytes()).unwrap();
+        stream
+    };
+    // More than there are turns, by far.
+    let asked: Vec<TcpStream> = (0..40).map(|_| ask()).collect();
+    wait_for("all of them are taken", || server.in_flight() == 40);
+    // Of another caller, long too.
+    let mine = format!("{HOUSE}\n").repeat(2000);
+    let headers = [("content-type", "text/csv"), ("accept", "text/csv")];
+    let reply = Client::of(&server).send("POST", "/endpoints/f/invocations", &headers, mine.as_bytes()).unwrap().expect(200);
+    assert_eq!(reply.text().lines().count(), 2000);
+    assert!(server.in_flight() > 0, "all work of the first caller was over before another's began");
+    // A plain end of the connection, without a reset: what runs goes on, what waits does not.
+    drop(asked);
+    let cores = thread::available_parallelism().unwrap().get() as u64;
+    wait_for("those who left wait no more", || server.in_flight() <= cores);
 }
 
 #[test]

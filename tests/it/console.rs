@@ -3,7 +3,7 @@
 //!
 //! Speaks the little of WebDriver it needs. Without ChromeDriver these tests fail; they are never skipped. Next: `src/http/ui/`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rookery::http::routes;
 use serde_json::{Value, json};
 
+use crate::senders::{answer, is_told, raw};
 use crate::support::{ADMIN_PASSWORD, HOUSE, PATIENCE, Reply, Server, city, may_invoke};
 
 const WRONG: &str = "the user name or the password is wrong";
@@ -579,12 +580,37 @@ fn a_form_without_the_sessions_token_or_from_another_origin_is_refused_and_uploa
 }
 
 #[test]
+fn an_upload_whose_sender_signs_out_meanwhile_publishes_nothing() {
+    let server = Server::start();
+    let visit = Visit::new(&server);
+    let model = String::from_utf8(city(1, 100.0)).unwrap();
+    let part =
+        |name: &str, more: &str, value: &str| format!("--edge\r\ncontent-disposition: form-data; name=\"{name}\"{more}\r\n\r\n{value}\r\n");
+    let body =
+        part("csrf", "", &visit.csrf) + &part("path", "", "late/model") + &part("file", "; filename=\"m.json\"", &model) + "--edge--\r\n";
+    let (url, cookie) = (&server.url, &visit.cookie);
+    let head = format!(
+        "POST /ui/upload HTTP/1.1\r\nhost: {}\r\norigin: {url}\r\ncookie: {cookie}\r\ncontent-type: multipart/form-data; boundary=edge\r\ncontent-length: {}\r\n\r\n",
+        url.strip_prefix("http://").unwrap(),
+        body.len()
+    );
+    let (begin, rest) = body.split_at(body.len() - 100);
+    let mut stream = raw(&server, (head + begin).as_bytes());
+    // It was let in: nothing is said before its end.
+    assert!(!is_told(&stream));
+    visit.sign_out(&visit.csrf, Some(url)).expect(303);
+    stream.write_all(rest.as_bytes()).unwrap();
+    let told = answer(&mut stream);
+    assert!(told.starts_with("HTTP/1.1 401") && told.contains("the credential was ended while the request was sent"), "{told}");
+    assert_eq!(models(&server), json!([]));
+}
+
+#[test]
 fn what_policies_are_asked_about_has_a_longest_in_the_console_too() {
     let server = Server::start();
     let visit = Visit::new(&server);
-    let ask = |path: &str, agent: usize| {
-        server.send("GET", path, "", &[("cookie", &visit.cookie), ("user-agent", &"a".repeat(agent))], b"")
-    };
+    let ask =
+        |path: &str, agent: usize| server.send("GET", path, "", &[("cookie", &visit.cookie), ("user-agent", &"a".repeat(agent))], b"");
     ask("/ui/models", 2048).expect(200);
     let page = ask("/ui/models", 2049).expect(400).text();
     assert!(page.contains("header `user-agent` is 2049 bytes long; at most 2048 are taken"), "{page}");

@@ -225,12 +225,29 @@ fn whoever_shows_no_credential_or_a_bad_one_is_refused_on_every_route() {
 }
 
 #[test]
+fn what_answers_get_answers_head_without_a_body() {
+    let server = Server::start();
+    server.put_model("o/m", &city(1, 100.0)).expect(201);
+    for (path, status) in
+        [("/healthz", 200), ("/api/v1/models", 200), ("/api/v1/models/o/m", 200), ("/api/v1/models/o/none", 404), ("/docs", 200)]
+    {
+        let [get, head] = ["GET", "HEAD"].map(|method| server.admin(method, path, b"").expect(status));
+        assert!(head.body.is_empty() && !get.body.is_empty(), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+    server.send("HEAD", "/api/v1/models", "", &[], b"").expect(401);
+}
+
+#[test]
 fn another_method_is_refused_with_those_the_path_takes() {
     let server = Server::start();
     for line in TABLE {
         let path = line.path.replace("{noun:users|groups|roles}", "users").replace(":.+}", "}");
         let mut takes: Vec<String> =
             TABLE.iter().filter(|other| other.path == line.path).map(|other| other.method.to_uppercase()).collect();
+        if takes.iter().any(|method| method == "GET") {
+            takes.push("HEAD".to_owned());
+        }
         takes.sort();
         let path = path.replace(['{', '}'], "");
         let reply = server.send("OPTIONS", &path, "", &[], b"").expect(405);

@@ -166,6 +166,47 @@ fn every_counter_counts_what_its_name_says_and_nothing_else() {
 }
 
 #[test]
+fn a_model_in_memory_is_a_hit_also_when_it_is_asked_again_who_may_have_it() {
+    let server = Server::start();
+    server.put_endpoint("t", &json!([{ "prefix": "t/" }]));
+    server.put_model("t/a", &Sample::new(1, 5, 3).bytes).expect(201);
+    let client = Client::of(&server);
+    client.invoke("t", "a").expect(200);
+    let counted = |name: &str| {
+        let text = server.admin("GET", "/metrics", b"").expect(200).text();
+        value(&text, &format!(r#"rookery_{name}{{endpoint="t",variant="AllTraffic"}}"#))
+    };
+    assert_eq!((counted("model_cache_hits_total"), counted("model_loading_wait_microseconds_count")), (0.0, 1.0));
+    for user in ["ana", "ben", "eve"] {
+        server.admin("POST", "/api/v1/users", json!({ "name": user }).to_string().as_bytes()).expect(201);
+        client.invoke("t", "a").expect(200);
+    }
+    assert_eq!((counted("model_cache_hits_total"), counted("model_loading_wait_microseconds_count")), (3.0, 1.0));
+}
+
+#[test]
+fn an_endpoint_that_is_deleted_leaves_no_series_and_one_that_is_made_anew_goes_on() {
+    let server = Server::start();
+    server.put_model("t/a", &Sample::new(1, 5, 3).bytes).expect(201);
+    let stages = json!([{ "prefix": "t/" }]);
+    for name in ["stays", "goes"] {
+        server.put_endpoint(name, &stages);
+        server.invoke(name, Some("a"), &server.admin, HOUSE).expect(200);
+    }
+    let scrape = || server.admin("GET", "/metrics", b"").expect(200).text();
+    assert!(scrape().contains(r#"endpoint="goes""#));
+    server.admin("DELETE", "/api/v1/endpoints/goes", b"").expect(204);
+    server.admin("POST", "/api/v1/users", json!({ "name": "ana" }).to_string().as_bytes()).expect(201);
+    server.invoke("stays", Some("a"), &server.admin, HOUSE).expect(200);
+    let text = scrape();
+    assert!(!text.contains(r#"endpoint="goes""#), "{text}");
+    assert_eq!(value(&text, r#"rookery_invocations_total{endpoint="stays",variant="AllTraffic"}"#), 2.0);
+    server.put_endpoint("goes", &stages);
+    server.invoke("goes", Some("a"), &server.admin, HOUSE).expect(200);
+    assert_eq!(value(&scrape(), r#"rookery_invocations_total{endpoint="goes",variant="AllTraffic"}"#), 1.0);
+}
+
+#[test]
 fn bytes_that_are_uploaded_again_make_no_other_model_cold() {
     let samples = Sample::many(0..3);
     let server = Server::start();

@@ -107,6 +107,11 @@ fn what_a_stage_shows_can_be_chosen() {
     let list: Vec<f32> = serde_json::from_str(list.trim_matches('"')).unwrap();
     assert_eq!((list.len(), label), (2, if list[1] > 0.5 { "1" } else { "0" }));
     assert!((list[0] + list[1] - 1.0).abs() < 1e-6);
+    // What is done to the scores afterwards changes nothing about that.
+    let environment = json!({ "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv" });
+    let rounded = json!([{ "model": "p/binary.json", "environment": environment }, { "postprocess": { "round": 1 } }]);
+    let reply = pipes.ask("rounded", rounded, None).expect(200);
+    assert!(reply.header("content-type").unwrap().starts_with("text/csv"), "{}", reply.text());
     // A regression has no label.
     pipes.place.put_endpoint("none", &json!([{ "prefix": "p/cities/", "output": ["predicted_label"] }]));
     let message = pipes.place.invoke("none", Some("one"), &pipes.place.admin, "1,2,3").expect(400).message();

@@ -94,7 +94,7 @@ fn senders_that_stop_half_way_block_nobody() {
 #[test]
 fn a_connection_is_given_up_when_nothing_whole_comes_and_kept_while_work_is_under_way() {
     // Then it may be quiet for as long as the rest of an answer may take to be read, which is a minute.
-    let server = &Server::with(&["--keep-alive-seconds", "1", "--header-seconds", "1", "--idle-seconds", "60"]);
+    let server = &Server::with(&["--keep-alive-seconds", "1", "--header-seconds", "1", "--idle-seconds", "3600"]);
     thread::scope(|scope| {
         // Of the heads after the first, one falls silent, one goes on byte by byte.
         for then in ["G", "GET /healthz HTTP/1.1\r\nx-slow: "] {
@@ -109,7 +109,7 @@ fn a_connection_is_given_up_when_nothing_whole_comes_and_kept_while_work_is_unde
                 assert_eq!(answer(&mut stream), "");
             });
         }
-        // Longer than both of them, in steps shorter than bodies may pause.
+        // Longer than both of them.
         let sample = Sample::new(1, 5, 3);
         let mut stream = raw(server, format!("{}\r\n", head(server, "PUT", "/api/v1/models/o/slow", sample.bytes.len())).as_bytes());
         for piece in sample.bytes.chunks(sample.bytes.len() / 3) {
@@ -148,6 +148,19 @@ fn a_body_without_an_end_is_not_read_on_once_it_is_answered() {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+#[test]
+fn whoever_is_refused_in_the_middle_of_a_body_has_time_to_send_the_rest() {
+    let server = Server::start();
+    let head = head(&server, "PUT", "/api/v1/models/o/m", 1 << 20).replace(&server.admin, "nobodys");
+    let mut stream = raw(&server, format!("{head}\r\n").as_bytes());
+    // Most clients read no answer before they have sent all: it must not be lost by then.
+    for _ in 0..16 {
+        thread::sleep(Duration::from_millis(250));
+        stream.write_all(&vec![b'x'; 1 << 16]).expect("the connection was reset while the body was sent");
+    }
+    assert!(answer(&mut stream).starts_with("HTTP/1.1 401"));
 }
 
 #[test]

@@ -293,6 +293,13 @@ fn the_table_of_categories_is_shown_and_a_damaged_one_is_not() {
     assert_eq!(said["categories"], json!({ "col 1": TEXTS }));
     let (_, out, _) = rookery(&["model", "check", file.to_str().unwrap()], "");
     assert!(out.contains("col 1: a code or one of") && out.contains("`zwei`, `a`, `röd`"), "{out}");
+    // A server tells it of one model, and loads none for that.
+    let server = Server::start();
+    server.put_model("c/frame", &fixture("v3_4_1-cat_frame_text.ubj")).expect(201);
+    server.put_model("c/plain", &crate::support::city(1, 100.0)).expect(201);
+    let shown = |path: &str| server.admin("GET", &format!("/api/v1/models/{path}"), b"").expect(200).json();
+    assert_eq!(shown("c/frame")["categories"], json!({ "col 1": TEXTS }));
+    assert_eq!((&shown("c/frame")["loaded"], &shown("c/plain")["categories"]), (&json!(false), &Json::Null));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.json");
     let mut good: Json = serde_json::from_slice(&fixture("v3_4_1-cat_frame_text.json")).unwrap();

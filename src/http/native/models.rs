@@ -77,7 +77,13 @@ pub(in super::super) async fn show(request: HttpRequest, state: Data<State>) -> 
         run(&request, &state, move |service, caller| service.model_shown(caller, &path)).await
     };
     match result.await {
-        Ok(model) => HttpResponse::Ok().insert_header((header::ETAG, format!("\"{}\"", model.version))).json(shown(&model)),
+        Ok(model) => {
+            let mut told = shown(&model);
+            if let Some(told) = told.as_object_mut().filter(|_| model.summary.categorical) {
+                told.insert("categories".to_owned(), model.categories.into_iter().map(|(name, texts)| (name, json!(texts))).collect());
+            }
+            HttpResponse::Ok().insert_header((header::ETAG, format!("\"{}\"", model.version))).json(told)
+        }
         Err(error) => reply::error(&error),
     }
 }

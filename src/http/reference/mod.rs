@@ -6,8 +6,11 @@
 mod shape;
 mod table;
 
+use std::sync::LazyLock;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use self::shape::{Member, Shape};
@@ -17,7 +20,9 @@ use super::routes::{Access, Line, TABLE};
 
 /// `GET /api/v1/openapi.json`
 pub(super) async fn openapi() -> HttpResponse {
-    reply::json(StatusCode::OK, &Ok(document()))
+    /// The table does not change while the server runs, and anyone may ask.
+    static DOCUMENT: LazyLock<Box<RawValue>> = LazyLock::new(|| to_raw_value(&document()).unwrap_or_default());
+    reply::json(StatusCode::OK, &Ok(&*DOCUMENT))
 }
 
 /// The lines of the route table with what is told of each.

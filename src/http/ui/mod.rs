@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 
 use super::{State, body, caller, reply};
-use crate::authn::{Caller, Evidence};
+use crate::authn::{Caller, Evidence, fingerprint};
 use crate::error::{Error, Kind, Result};
 use crate::names::shown;
 use crate::service::invoke::blocking;
@@ -42,10 +42,10 @@ fn cookie(request: &HttpRequest) -> Option<String> {
 async fn visitor(request: &HttpRequest, state: &Data<State>) -> Result<Visitor> {
     let nobody = || Error::new(Kind::Unauthenticated, "sign in first");
     let cookie = cookie(request).ok_or_else(nobody)?;
-    let service = state.service.clone();
+    let (service, hash) = (state.service.clone(), fingerprint(&cookie));
     let session = blocking(move || service.session(&cookie)).await?.ok_or_else(nobody)?;
     let authorization: Vec<&str> = request.headers().get_all(header::AUTHORIZATION).filter_map(|value| value.to_str().ok()).collect();
-    let evidence = Evidence { authorization: &authorization, session: Some(&session) };
+    let evidence = Evidence { authorization: &authorization, session: Some((&session, hash)) };
     let caller = state.service.identify(&evidence, caller::transport(request.head(), state)?)?;
     Ok(Visitor { caller, session })
 }

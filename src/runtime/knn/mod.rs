@@ -153,6 +153,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         outputs: 1,
         names,
         trees: None,
+        categorical: false,
         weight: model.weight(),
         core,
     };

@@ -102,6 +102,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         outputs: groups,
         names: file.names,
         trees: Some(count),
+        categorical: false,
         weight: model.weight(),
         core,
     };

@@ -302,6 +302,7 @@ impl Told {
             names: loaded.schema.names.to_vec(),
             inputs: loaded.schema.parts.to_vec(),
             trees: None,
+            categorical: false,
             weight: loaded.weight(),
             core: loaded.engine.weight(),
         }

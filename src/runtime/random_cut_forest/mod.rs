@@ -98,6 +98,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         outputs: 1,
         names,
         trees: Some(trees),
+        categorical: false,
         weight: model.weight(),
         core,
     };

@@ -11,6 +11,8 @@ mod share;
 mod walk;
 pub mod wide;
 
+use std::time::Duration;
+
 use bytemuck::{Pod, Zeroable};
 
 pub use build::{Builder, Split, TreeNode};
@@ -21,19 +23,22 @@ use super::prepared::{Reader, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::tensor::Tensor;
 
-/// The most nanoseconds that the rows of one request may take by a model's own estimate: a minute, which is as long as
-/// SageMaker waits for an answer.
-const NANOS_MAX: u64 = 60_000_000_000;
+/// The longest that the rows of one request may take: as long as SageMaker waits for an answer.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Whether `rows` rows, which take about `nanos` nanoseconds, are few enough for one request.
 ///
 /// # Errors
 /// [`Kind::TooLarge`] when they are not.
 pub fn affordable(rows: usize, nanos: u64) -> Result<()> {
-    if nanos > NANOS_MAX {
-        return Err(Error::new(Kind::TooLarge, format!("{rows} rows are too much work for this model; send fewer rows at once")));
+    if u128::from(nanos) > LONGEST.as_nanos() {
+        return Err(too_much(rows));
     }
     Ok(())
+}
+
+fn too_much(rows: usize) -> Error {
+    Error::new(Kind::TooLarge, format!("{rows} rows are too much work for this model; send fewer rows at once"))
 }
 
 /// One node, 16 bytes. A leaf points at itself with no step, so a walk may go on past it.

@@ -11,7 +11,9 @@
 //! Knows no format: [`Explain`] is what a tree must tell. Next: `mod.rs`, whose ensemble implements it.
 #![expect(clippy::indexing_slicing, clippy::needless_range_loop, reason = "arrays of a fixed size indexed by their own lane counter")]
 
-use super::affordable;
+use std::time::{Duration, Instant};
+
+use super::{LONGEST, affordable, too_much};
 use crate::error::{Error, Kind, Result};
 
 /// Rows that go together.
@@ -74,7 +76,8 @@ impl Root {
     /// About how many nanoseconds it takes for `blocks` times [`LANES`] rows: at each node every point for every row, and
     /// a look up the path for the column's edge before.
     fn cost(&self, features: usize, blocks: u64) -> u64 {
-        let node = LANES * self.points(features) + self.depth as usize;
+        // Steps of about four nanoseconds, memory included.
+        let node = 4 * (LANES * self.points(features) + self.depth as usize);
         u64::from(self.nodes).saturating_mul(node as u64).saturating_mul(blocks)
     }
 }
@@ -93,6 +96,20 @@ pub fn add<T: Explain>(
     groups: usize,
     out: &mut [f64],
 ) -> Result<()> {
+    within(trees, roots, rows, features, groups, out, LONGEST)
+}
+
+/// As [`add`], for so long at most: what is guessed beforehand may be wrong, most of all where many work at once.
+fn within<T: Explain>(
+    trees: &T,
+    roots: impl IntoIterator<Item = Root> + Clone,
+    rows: &[T::Value],
+    features: usize,
+    groups: usize,
+    out: &mut [f64],
+    longest: Duration,
+) -> Result<()> {
+    let began = Instant::now();
     let width = groups * (features + 1);
     if features == 0 || rows.len() % features != 0 || out.len() != rows.len() / features * width {
         return Err(Error::new(Kind::Internal, "contributions were asked for with a matrix of another shape"));
@@ -108,6 +125,9 @@ pub fn add<T: Explain>(
         }
         let rule = rules[points].get_or_insert_with(|| Rule::new(points));
         for (rows, out) in rows.chunks(features * LANES).zip(out.chunks_mut(width * LANES)) {
+            if began.elapsed() > longest {
+                return Err(too_much(count));
+            }
             let mut block = Block { rows, features, out, width, start: root.group as usize * (features + 1) };
             // The usual depths get loops of a known length.
             match points {
@@ -394,6 +414,14 @@ mod tests {
             return expected(tree, if tree.goes_left(node, row) { branch.left } else { branch.right }, row, known);
         }
         branch.left_share * expected(tree, branch.left, row, known) + branch.right_share * expected(tree, branch.right, row, known)
+    }
+
+    #[test]
+    fn work_that_takes_longer_than_it_may_is_broken_off() {
+        let (heap, mut out) = (Heap { depth: 4, features: 3 }, vec![0.0; 4]);
+        let root = Root { node: 0, depth: 4, group: 0, nodes: 31 };
+        let error = within(&heap, [root], &[0.5, 0.5, 0.5], 3, 1, &mut out, Duration::ZERO).unwrap_err();
+        assert_eq!((error.kind(), out), (Kind::TooLarge, vec![0.0; 4]));
     }
 
     #[test]

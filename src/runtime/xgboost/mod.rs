@@ -156,6 +156,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         answers: Vec::new(),
         names: document.names,
         trees,
+        categorical: model.schema().names.categorical().len() > 0,
         weight: model.weight(),
         core,
     };

@@ -35,6 +35,35 @@ fn what_was_loaded_is_loaded_again_without_a_call() {
 }
 
 #[test]
+fn what_was_hotter_stays_so_through_idle_restarts_and_one_that_is_too_large_keeps_out_no_other() {
+    let samples = Sample::many(0..6);
+    let big = Sample::new(9, 400, 6);
+    let mut server = Server::start();
+    server.put_endpoint("h", &json!([{ "prefix": "h/" }]));
+    server.put_model("h/big", &big.bytes).expect(201);
+    let calls =
+        |server: &Server, target: &str, times: usize| (0..times).for_each(|_| drop(Client::of(server).invoke("h", target).expect(200)));
+    calls(&server, "big", 60);
+    for (at, sample) in samples.iter().enumerate() {
+        server.put_model(&format!("h/{at}"), &sample.bytes).expect(201);
+        calls(&server, &at.to_string(), 8 * (at + 1));
+    }
+    for _ in 0..2 {
+        assert_eq!(server.terminate(), 0);
+        server = again(&server, &[]);
+        wait_for("the hot set is loaded", || loaded(&server).len() == 7);
+    }
+    assert_eq!(server.terminate(), 0);
+    // The hottest of all has no room. Of the others the hottest two.
+    let budget = samples[4].weight + samples[5].weight + 100;
+    let server = again(&server, &["--memory", &budget.to_string()]);
+    wait_for("what fits is loaded", || loaded(&server).len() == 2);
+    let mut wanted = [samples[4].version.clone(), samples[5].version.clone()];
+    wanted.sort();
+    assert_eq!(loaded(&server), wanted);
+}
+
+#[test]
 fn the_hot_set_survives_starts_that_are_killed_at_once() {
     // So many and so large that loading them again takes a while.
     let pool = [Sample::new(1, 400, 6), Sample::new(2, 400, 6)];
@@ -65,7 +94,7 @@ fn a_policy_taken_before_a_bound_was_set_opens_and_decides_and_is_taken_no_more(
     assert_eq!(server.terminate(), 0);
     // More `?` than a new one may have, and a number that JSON has not.
     let old = may_invoke(&[&"?".repeat(1000), "?"]).to_string();
-    let old = old.replacen("\"StringLike\"", "\"NumericLessThanIfExists\":{\"own:number\":5.},\"StringLike\"", 1);
+    let old = old.replacen("\"StringLike\"", "\"StringEqualsIfExists\":{\"own:number\":5.},\"StringLike\"", 1);
     assert!(old.contains("5."), "{old}");
     let file = sql(&server.db);
     assert_eq!(file.execute("UPDATE inline_policy SET document = ?1", [&old]).unwrap(), 1);

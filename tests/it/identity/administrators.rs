@@ -286,6 +286,20 @@ fn tags_at_creation_ask_for_the_right_to_tag() {
 }
 
 #[test]
+fn what_comes_with_a_new_user_is_asked_for_with_the_users_boundary() {
+    let server = Server::start();
+    admin(&server, "PUT", "/api/v1/policies/Fence", &everything()).expect(201);
+    // As AWS tells to delegate: whatever concerns users, as long as they are fenced.
+    let fenced = json!({ "Effect": "Allow", "Action": "iam:*", "Resource": "*",
+        "Condition": { "StringEquals": { "iam:PermissionsBoundary": "arn:aws:iam::000000000000:policy/Fence" } } });
+    let maker = server.put_user("maker", &policy(vec![fenced]));
+    let new = |user: &Value| call(&server, &maker, "POST", "/api/v1/users", user);
+    new(&json!({ "name": "one", "permissionsBoundary": "Fence", "password": PASSWORD, "tags": { "team": "red" } })).expect(201);
+    new(&json!({ "name": "two", "permissionsBoundary": "Fence", "admin": true })).expect(201);
+    new(&json!({ "name": "three", "password": PASSWORD })).expect(403);
+}
+
+#[test]
 fn a_password_is_given_changed_and_removed_by_permissions_of_their_own() {
     let server = Server::start();
     let may = |name: &str, actions: &[&str]| server.put_user(name, &policy(vec![statement("Allow", json!(actions), "*")]));

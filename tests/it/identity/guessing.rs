@@ -54,6 +54,20 @@ fn guess_eleven_times() {
 }
 
 #[test]
+fn new_passwords_are_hashed_a_few_at_a_time() {
+    let server = Server::start();
+    make_user(&server, &json!({ "name": "ana", "password": PASSWORD }));
+    let change = || admin(&server, "PATCH", "/api/v1/users/ana", &json!({ "password": PASSWORD })).status;
+    let told: Vec<u16> = thread::scope(|scope| {
+        let all: Vec<_> = (0..64).map(|_| scope.spawn(change)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    // Each takes 19 MiB: whoever sends many at once must not take that many times as much.
+    assert!(told.iter().all(|status| [204, 503].contains(status)), "{told:?}");
+    assert!(told.contains(&204) && told.contains(&503), "{told:?}");
+}
+
+#[test]
 fn who_is_refused_for_load_has_not_guessed() {
     within_a_minute(sign_in_under_load);
 }

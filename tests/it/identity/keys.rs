@@ -78,6 +78,23 @@ fn a_keys_own_policy_narrows_and_never_widens() {
 }
 
 #[test]
+fn a_user_has_so_many_keys_and_their_policies_are_short() {
+    let server = Server::start();
+    make_user(&server, &json!({ "name": "ana" }));
+    let long = policy(vec![statement("Allow", "sagemaker:*", vec!["arn:aws:sagemaker:*:*:endpoint/x"; 180])]);
+    let new = |policy: Option<&Value>| admin(&server, "POST", "/api/v1/keys", &json!({ "user": "ana", "kind": "api", "policy": policy }));
+    let refused = new(Some(&long)).expect(400).message();
+    assert!(refused.contains("at most 6144 fit"), "{refused}");
+    for _ in 0..100 {
+        new(None).expect(201);
+    }
+    let refused = new(None).expect(409).message();
+    assert!(refused.contains("user `ana` has 100 keys"), "{refused}");
+    make_user(&server, &json!({ "name": "ben" }));
+    admin(&server, "POST", "/api/v1/keys", &json!({ "user": "ben", "kind": "api" })).expect(201);
+}
+
+#[test]
 fn two_credentials_in_one_request_are_refused() {
     let server = Server::start();
     make_user(&server, &json!({ "name": "ana", "password": PASSWORD }));

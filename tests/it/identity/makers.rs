@@ -97,6 +97,20 @@ fn a_key_that_may_less_than_its_user_makes_no_endpoint() {
 }
 
 #[test]
+fn a_refused_endpoint_names_no_model_that_its_maker_may_not_list() {
+    let server = Server::start();
+    server.put_model("h/a", &city(1, 100.0)).expect(201);
+    server.put_model("h/secret-merger", &city(2, 100.0)).expect(201);
+    let rights = vec![reads("h/*"), denied("h/secret-*")];
+    let blind = maker(&server, "blind", rights.clone());
+    let refused = create(&server, &blind, "e", &json!([{ "prefix": "h/" }])).expect(403).message();
+    assert!(refused.contains("a model under `h/` is denied you") && !refused.contains("merger"), "{refused}");
+    let seeing = maker(&server, "seeing", [rights, vec![statement("Allow", "s3:ListBucket", "*")]].concat());
+    let refused = create(&server, &seeing, "e", &json!([{ "prefix": "h/" }])).expect(403).message();
+    assert!(refused.contains("h/secret-merger"), "{refused}");
+}
+
+#[test]
 fn rights_that_hang_on_the_request_make_no_endpoint() {
     let server = Server::start();
     server.put_model("h/a", &city(1, 100.0)).expect(201);

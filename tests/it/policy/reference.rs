@@ -61,7 +61,7 @@ fn resource_fits(statement: &Value, request: &Value, variables: bool) -> bool {
     let resource = text(&request["resource"]);
     let fits = |pattern: &Value| {
         // A variable without a value: this pattern names no resource at all.
-        let Some(mut pattern) = substitute(&text(pattern), request, variables) else {
+        let Some(mut pattern) = substitute(&completed(text(pattern)), request, variables) else {
             return false;
         };
         let mut resource = characters(&resource);
@@ -75,6 +75,16 @@ fn resource_fits(statement: &Value, request: &Value, variables: bool) -> bool {
         Some(patterns) => !listed(patterns).into_iter().any(fits),
         None => listed(&statement["Resource"]).into_iter().any(fits),
     }
+}
+
+/// The fields that an ARN leaves out at its end are any. A star or a variable may stand for several, so with one it is as written.
+fn completed(mut pattern: String) -> String {
+    if !pattern.contains('*') && !pattern.contains('$') {
+        while pattern.matches(':').count() < 5 {
+            pattern += ":*";
+        }
+    }
+    pattern
 }
 
 /// SageMaker lower-cases the names of endpoints, so their case is not compared.
