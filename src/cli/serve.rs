@@ -191,6 +191,7 @@ impl Serve {
             server.await.map_err(Error::internal)?
         })?;
         keep.remember_hot();
+        keep.fold();
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -149,6 +149,16 @@ impl Store {
         work(&Read { connection: &transaction })
     }
 
+    /// Folds the log beside the file into it: then all that was written is in the file alone, for whoever copies that.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when another process still reads what the log holds.
+    pub fn fold(&self) -> Result<()> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let held: bool = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
+        if held { Err(busy()) } else { Ok(()) }
+    }
+
     /// A connection to see other processes' writes by, which waits for neither a write of this one nor a free reader.
     ///
     /// # Errors

@@ -35,6 +35,25 @@ fn what_was_loaded_is_loaded_again_without_a_call() {
 }
 
 #[test]
+fn after_a_clean_end_the_file_and_its_key_are_all_there_is() {
+    let sample = Sample::new(1, 5, 3);
+    let mut server = Server::start();
+    server.put_model("c/m", &sample.bytes).expect(201);
+    server.put_endpoint("c", &json!([{ "prefix": "c/" }]));
+    Client::of(&server).invoke("c", "m").expect(200);
+    assert_eq!(server.terminate(), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.db");
+    for suffix in ["", ".key"] {
+        std::fs::copy(beside(&server.db, suffix), beside(&copy, suffix)).unwrap();
+    }
+    assert_eq!(verified(&copy)["models"], 1);
+    let mut there = Server::on(&copy, &[]);
+    there.admin.clone_from(&server.admin);
+    assert_eq!(score(&Client::of(&there).invoke("c", "m").expect(200)), sample.score);
+}
+
+#[test]
 fn the_hot_set_survives_starts_that_are_killed_at_once() {
     // So many and so large that loading them again takes a while.
     let pool = [Sample::new(1, 400, 6), Sample::new(2, 400, 6)];
