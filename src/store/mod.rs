@@ -27,7 +27,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_READONLY_DBMOVED};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-pub use backup::{Progress, Verified, restore, verify};
+pub use backup::{Progress, Verified, backup, restore, verify};
 pub use open::SCHEMA_VERSION;
 
 use crate::error::{Error, Kind, Result};
