@@ -4,7 +4,7 @@
 //! with them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -100,17 +100,34 @@ pub fn bytes(text: &str) -> Result<u64> {
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).ok_or_else(bad)
 }
 
-/// Half of the memory this process may use: the control group's limit or the machine's, whichever is less.
+/// Half of the memory this process may use: what its control groups or the machine limit it to, whichever is least.
 pub fn half_of_memory() -> u64 {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
     });
-    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let group = group.iter().filter_map(|path| read(path)?.trim().parse::<u64>().ok()).min();
+    let groups = read("/proc/self/cgroup").unwrap_or_else(|| "0::/\n1:memory:/\n".to_owned());
+    let group = group_limit(&groups, Path::new("/sys/fs/cgroup"));
     // Without either, a size that any machine has.
     machine.into_iter().chain(group).min().map_or(512 << 20, |bytes| bytes / 2)
+}
+
+/// The least memory limit of the control groups in `own`, which is written as `/proc/self/cgroup` is, and of all that
+/// are around them: each holds for what is inside. `root` is where they are mounted.
+fn group_limit(own: &str, root: &Path) -> Option<u64> {
+    let limits = own.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let (mount, file) = match controllers {
+            "" => (root.to_owned(), "memory.max"),
+            some if some.split(',').any(|one| one == "memory") => (root.join("memory"), "memory.limit_in_bytes"),
+            _ => return None,
+        };
+        let groups = Path::new(path.trim_start_matches('/')).ancestors();
+        groups.filter_map(|group| std::fs::read_to_string(mount.join(group).join(file)).ok()?.trim().parse().ok()).min()
+    });
+    limits.min()
 }
 
 /// The most an artifact may unpack to when nothing is said: 2 GiB, or an eighth of the memory there is where that is less,
@@ -133,5 +150,34 @@ mod tests {
         }
         assert!(half_of_memory() > 1 << 20);
         assert!(unpacked() <= 2 << 30 && unpacked() * 4 <= half_of_memory());
+    }
+
+    #[test]
+    fn the_least_limit_of_the_groups_around_this_process_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, limit: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, format!("{limit}\n")).unwrap();
+        };
+        let limit = |own: &str| group_limit(own, root.path());
+        assert_eq!(limit("0::/system.slice/rookery.service\n"), None, "nothing is limited");
+        put("system.slice/rookery.service/memory.max", "1073741824");
+        put("system.slice/memory.max", "max");
+        put("user.slice/memory.max", "77");
+        assert_eq!(limit("0::/system.slice/rookery.service\n"), Some(1 << 30));
+        assert_eq!(limit("0::/system.slice\n"), None);
+        put("system.slice/memory.max", "536870912");
+        assert_eq!(limit("0::/system.slice/rookery.service\n"), Some(1 << 29), "a group around it has less");
+        // In a container the path may be the one outside of it, which is not there.
+        put("memory.max", "268435456");
+        assert_eq!(limit("0::/docker/0123\n"), Some(1 << 28));
+        // The older layout: a tree for each controller.
+        put("memory/docker/0123/memory.limit_in_bytes", "134217728");
+        put("memory/memory.limit_in_bytes", "9223372036854771712");
+        let older = "5:cpu,cpuacct:/docker/0123\n4:hugetlb,memory:/docker/0123\n1:name=systemd:/docker/0123\n";
+        assert_eq!(limit(older), Some(1 << 27));
+        assert_eq!(limit("4:memory:/a:b\n"), Some(9_223_372_036_854_771_712));
+        assert_eq!(limit("nonsense\n\n"), None);
     }
 }

@@ -65,16 +65,18 @@ fn tell(verified: Verified, as_json: bool) {
 
 impl Backup {
     pub(super) fn run(self, as_json: bool) -> Result<()> {
-        let (service, caller) = self.database.open()?;
-        output::with_progress("copying", |progress| service.backup(&caller, &self.target, progress))?;
+        self.database.must_exist()?;
+        output::with_progress("copying", |progress| store::backup(&self.database.db, &self.target, progress))?;
+        let key = MasterKey::path(&self.database.db);
         if as_json {
             output::value(&json!({ "backup": self.target }));
         } else {
             output::line(format_args!("wrote {}", self.target.display()));
-            output::note(format_args!(
-                "keep the key file {} with it, in a safe place: it is not inside",
-                MasterKey::path(&self.database.db).display()
-            ));
+        }
+        if !key.exists() {
+            output::note(format_args!("the key file {} is missing, and what is restored cannot be served without it", key.display()));
+        } else if !as_json {
+            output::note(format_args!("keep the key file {} with it, in a safe place: it is not inside", key.display()));
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ pub(super) enum KeyVerb {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
         /// Days until it expires.
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         days: Option<u32>,
         #[command(flatten)]
         database: Database,

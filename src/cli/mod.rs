@@ -105,7 +105,7 @@ impl Onnxruntime {
 }
 
 /// Flags that mean the same in every verb that has them: where things are, who one is there, how to answer.
-const SHARED: [&str; 4] = ["db", "json", "token", "url"];
+const SHARED: [&str; 5] = ["ca", "db", "json", "token", "url"];
 
 /// The environment variable of a flag: `ROOKERY_` and its name if it means the same wherever it is given or is one of
 /// `serve`, which is set up by its environment. Every other flag has its verb in between: a variable set for one verb

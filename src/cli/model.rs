@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 use super::client::{Body, Server, encoded};
 use super::{Onnxruntime, output};
 use crate::artifact::{Artifact, Limits};
-use crate::codec::columns::Categories;
 use crate::config;
 use crate::error::{Error, Result};
-use crate::names::{counted, shown};
+use crate::names::{ModelPath, counted, shown};
 use crate::runtime::{self, Answered, Schema};
 use crate::tensor::Part;
 
@@ -104,11 +103,22 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn put(path: &str, file: &PathBuf, new: bool, server: &Server, as_json: bool) -> Result<()> {
+/// Opens an artifact. What is no regular file, as a pipe, has no length.
+fn opened(file: &Path) -> Result<(File, Option<u64>)> {
     let unreadable = |error: std::io::Error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error);
     let open = File::open(file).map_err(unreadable)?;
-    let length = open.metadata().map_err(unreadable)?.len();
-    let bar = output::progress(length, "uploading");
+    let about = open.metadata().map_err(unreadable)?;
+    if about.is_dir() {
+        return Err(Error::invalid(format!("`{}` is a folder; give the model's file, or an archive of the folder", file.display())));
+    }
+    Ok((open, about.is_file().then_some(about.len())))
+}
+
+fn put(path: &str, file: &Path, new: bool, server: &Server, as_json: bool) -> Result<()> {
+    // What no server takes is told before all of a file is sent.
+    ModelPath::parse(path)?;
+    let (open, length) = opened(file)?;
+    let bar = output::progress(length.unwrap_or_default(), "uploading");
     let mut reader = bar.wrap_read(open);
     let headers: &[(&str, &str)] = if new { &[("if-none-match", "*")] } else { &[] };
     let answer = server.send("PUT", &format!("/api/v1/models/{}", encoded(path)), headers, Body::Reader(&mut reader, length));
@@ -143,10 +153,9 @@ fn categories(schema: &Schema) -> Value {
 
 /// Prepares and loads the file as an upload and a first call would, and says what came of it.
 fn check(file: &Path, as_json: bool) -> Result<()> {
-    let open = File::open(file).map_err(|error| Error::invalid(format!("cannot read `{}`: {error}", file.display())).because(error))?;
+    let (open, length) = opened(file)?;
     let started = Instant::now();
-    let length = open.metadata().map_or(0, |about| about.len());
-    let artifact = Artifact::read_if(BufReader::new(open), length, Limits::default(), |_| true)?;
+    let artifact = Artifact::read_if(BufReader::new(open), length.unwrap_or_default(), Limits::default(), |_| true)?;
     let prepared = runtime::prepare(artifact)?;
     let prepare = started.elapsed();
     let length = prepared.bytes.len() as u64;

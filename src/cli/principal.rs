@@ -9,8 +9,9 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;
 
 use super::{Database, output};
+use crate::authn::hash_password;
 use crate::error::{Error, Result};
-use crate::names::Noun;
+use crate::names::{Name, Noun};
 use crate::service::principals::{Change, NewOne, shown};
 
 /// Users of a database.
@@ -225,7 +226,11 @@ fn change(noun: Noun, one: &One, change: Change<'_>, as_json: bool) -> Result<()
 }
 
 fn create(noun: Noun, database: &Database, name: &str, new: &NewOne<'_>, as_json: bool) -> Result<()> {
-    // The first administrator makes the file.
+    if noun == Noun::User && database.must_exist().is_err() {
+        // The first administrator makes the file, but not when they will be refused. Hashing is what checks a password.
+        Name::parse(name)?;
+        new.password.map(hash_password).transpose()?;
+    }
     let (service, caller) = if noun == Noun::User { database.open_or_make()? } else { database.open()? };
     let made = service.create_principal(&caller, noun, name, new)?;
     if as_json {

@@ -1,6 +1,7 @@
 //! `rookery serve`: flags to options, the listening line, draining at the end.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Database, Onnxruntime, output};
 use crate::artifact::Limits;
 use crate::config::{self, Listen};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::http;
 use crate::names::shown;
 use crate::policy::Block;
@@ -103,6 +104,13 @@ pub(super) fn start_log(default: &str) {
     let _ = if std::env::var_os("ROOKERY_LOG_JSON").is_some() { log.json().try_init() } else { log.try_init() };
 }
 
+/// Tries the address before a database is made: a start that is refused leaves nothing behind.
+fn can_listen(address: SocketAddr) -> Result<()> {
+    TcpListener::bind(address).map(drop).map_err(|error| {
+        Error::new(Kind::Unavailable, format!("cannot listen on {address}: {error}; choose another with --listen")).because(error)
+    })
+}
+
 impl Serve {
     fn options(&self) -> Result<config::Serve> {
         let memory = self.memory.as_deref().map_or_else(|| Ok(config::half_of_memory()), config::bytes)?;
@@ -154,6 +162,11 @@ impl Serve {
             ..Listen::new(self.listen, self.workers.unwrap_or_else(cores))
         };
         listen.check(self.insecure)?;
+        for (flag, path) in [("tls-cert", &self.tls_cert), ("tls-key", &self.tls_key)] {
+            let Some(path) = path else { continue };
+            File::open(path)
+                .map_err(|error| Error::invalid(format!("cannot read `{}`: {error}; check --{flag}", path.display())).because(error))?;
+        }
         let service = Options {
             concurrency: self.concurrency,
             upload: config::bytes(&self.upload)?,
@@ -170,6 +183,9 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         start_log("warn,rookery=info");
         let options = self.options()?;
+        if self.database.must_exist().is_err() {
+            can_listen(options.listen.address)?;
+        }
         self.onnxruntime.start(options.service.memory)?;
         let service = Service::open(options.service)?;
         service.sweep()?;
@@ -191,6 +207,7 @@ impl Serve {
             server.await.map_err(Error::internal)?
         })?;
         keep.remember_hot();
+        keep.fold();
         Ok(ExitCode::SUCCESS)
     }
 }

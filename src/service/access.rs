@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::metrics::{Gauges, Metrics};
 use crate::names::{Noun, shown};
 use crate::policy::{Context, Outcome, Permit, Request};
-use crate::store::{Epochs, Progress, Read, Tx, Watch, audit, blobs, endpoints, loaded, now, sessions};
+use crate::store::{Epochs, Read, Tx, Watch, audit, blobs, endpoints, loaded, now, sessions};
 
 /// How often the file is asked whether another process wrote to it.
 const WATCH: Duration = Duration::from_millis(250);
@@ -261,15 +261,6 @@ impl Service {
         items.truncate(count);
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());
         Ok(PageOf { items, next })
-    }
-
-    /// Writes a consistent copy of the database, telling how far it is.
-    ///
-    /// # Errors
-    /// [`Kind::Denied`]; [`Kind::Conflict`] when `target` exists.
-    pub fn backup(&self, caller: &Caller, target: &Path, progress: Progress<'_>) -> Result<()> {
-        let permit = self.authorise(caller, "rookery:Backup", "*", |_| ())?;
-        self.store.backup(&permit, target, progress)
     }
 }
 

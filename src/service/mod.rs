@@ -181,6 +181,13 @@ impl Service {
         Ok(Arc::new(service))
     }
 
+    /// Puts all that was written into the database file itself, once nothing is served any more.
+    pub fn fold(&self) {
+        if let Err(error) = self.store.fold() {
+            tracing::warn!(?error, "the newest writes stay in the log beside the database; whoever copies the file copies both");
+        }
+    }
+
     /// What it was started with.
     pub fn options(&self) -> &Options {
         &self.options

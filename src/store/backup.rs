@@ -16,11 +16,10 @@ use sha2::{Digest, Sha256};
 
 use super::blobs::{BlobId, BlobReader};
 use super::open::{beside, look};
-use super::{Read, SCHEMA_VERSION, Store, failed};
+use super::{Read, SCHEMA_VERSION, failed};
 use crate::artifact::{Artifact, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::names::Version;
-use crate::policy::Permit;
 
 /// Is told what is done and all there is, in bytes, now and then.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
@@ -56,21 +55,21 @@ fn io_error(what: &str, path: &Path, error: std::io::Error) -> Error {
     Error::new(Kind::Unavailable, format!("cannot {what} `{}`: {error}", path.display())).because(error)
 }
 
-impl Store {
-    /// Writes a consistent copy to `target`, which must not exist.
-    ///
-    /// # Errors
-    /// [`Kind::Conflict`] when `target` exists; when it cannot be written.
-    pub fn backup(&self, _permit: &Permit, target: &Path, progress: Progress<'_>) -> Result<()> {
+/// Writes a consistent copy of `source`, which a server may serve meanwhile, to `target`, which must not exist. The source
+/// stays as it is and so does its schema: the copy of an older file is as old.
+///
+/// # Errors
+/// [`Kind::Conflict`] when `target` exists, or `source` is no Rookery database or a newer one; when files cannot be read or
+/// written.
+pub fn backup(source: &Path, target: &Path, progress: Progress<'_>) -> Result<()> {
+    let copied = look(source, |connection| {
         let partial = Partial::beside(target)?;
         if target.exists() {
             return Err(Error::conflict(format!("`{}` exists; give another path", target.display())));
         }
-        let source = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
-        source.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-        copy(&source, &self.path, partial.name()?, progress)?;
-        partial.put(target)
-    }
+        copy(connection, source, partial.name()?, progress).map(|()| partial)
+    });
+    copied?.put(target)
 }
 
 /// Puts the backup at `source` to `target` after verifying it. An existing `target` is replaced only with `force`, and

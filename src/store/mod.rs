@@ -27,7 +27,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_READONLY_DBMOVED};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-pub use backup::{Progress, Verified, restore, verify};
+pub use backup::{Progress, Verified, backup, restore, verify};
 pub use open::SCHEMA_VERSION;
 
 use crate::error::{Error, Kind, Result};
@@ -147,6 +147,16 @@ impl Store {
         let mut reader = self.readers.get().map_err(|error| busy().because(error))?;
         let transaction = reader.transaction().map_err(failed)?;
         work(&Read { connection: &transaction })
+    }
+
+    /// Folds the log beside the file into it: then all that was written is in the file alone, for whoever copies that.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when another process still reads what the log holds.
+    pub fn fold(&self) -> Result<()> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let held: bool = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
+        if held { Err(busy()) } else { Ok(()) }
     }
 
     /// A connection to see other processes' writes by, which waits for neither a write of this one nor a free reader.

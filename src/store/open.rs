@@ -186,15 +186,12 @@ fn check_header(path: &Path) -> Result<Header> {
         0 => return Ok(Header::Empty),
         100 if head.starts_with(b"SQLite format 3\0") => {}
         _ => {
-            return Err(Error::new(Kind::Conflict, format!("`{}` is not a Rookery database; give another path with --db", path.display())));
+            return Err(Error::new(Kind::Conflict, format!("`{}` is not a Rookery database; give another path", path.display())));
         }
     }
     let field = |at: usize| head.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, i32::from_be_bytes);
     if field(68) != APPLICATION_ID {
-        return Err(Error::new(
-            Kind::Conflict,
-            format!("`{}` is another program's SQLite database; give another path with --db", path.display()),
-        ));
+        return Err(Error::new(Kind::Conflict, format!("`{}` is another program's SQLite database; give another path", path.display())));
     }
     check_version(field(60)).map(|()| Header::Schema(field(60)))
 }

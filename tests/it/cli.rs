@@ -1,5 +1,7 @@
-//! The command line: what scripts read, what is a usage error, what the environment says. Next: `durability/backups.rs`
-//! for the verbs about the file as a whole.
+//! The command line: what scripts read, what is a usage error, what the environment says. Next: `cli/wrong.rs` for what
+//! goes wrong, `durability/backups.rs` for the verbs about the file as a whole.
+
+mod wrong;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -67,6 +67,15 @@ fn close(found: &Value, wanted: f32) {
 }
 
 #[test]
+fn the_example_of_the_readme_is_accepted_as_it_is() {
+    let place = Server::start();
+    place.put_model("churn/preprocess.onnx", include_bytes!("../../src/cli/demo/preprocess.onnx")).expect(201);
+    let (_, section) = include_str!("../../README.md").split_once("with all settings of a stage:").unwrap();
+    let example = section.split("```").nth(1).unwrap().strip_prefix("json\n").unwrap();
+    place.admin("POST", "/api/v1/endpoints", example.as_bytes()).expect(201);
+}
+
+#[test]
 fn stages_hand_on_numbers_in_memory_and_name_who_failed() {
     let pipes = Pipes::start();
     let [a, b, c] = pipes.probabilities[..] else { panic!("three classes") };

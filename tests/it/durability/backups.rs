@@ -77,6 +77,35 @@ fn a_backup_made_under_writes_verifies_restores_and_answers_the_same() {
 }
 
 #[test]
+fn a_backup_leaves_an_older_file_as_old_and_is_as_old() {
+    let mut server = Server::start();
+    server.put_model("o/m", &Sample::new(1, 5, 3).bytes).expect(201);
+    assert_eq!(server.terminate(), 0);
+    sql(&server.db).execute_batch("ALTER TABLE endpoint DROP COLUMN maker; PRAGMA user_version = 1").unwrap();
+    // Nobody needs it to copy, and whoever restores does.
+    let key = beside(&server.db, ".key");
+    std::fs::rename(&key, beside(&key, ".away")).unwrap();
+    let before = everything(server.db.parent().unwrap());
+    let backup = server.db.with_file_name("backup.db");
+    for (target, form) in [(&backup, &[][..]), (&server.db.with_file_name("other.db"), &["--json"])] {
+        let (code, out, error) = rookery(&[&["backup", text(target), "--db", text(&server.db)], form].concat(), "");
+        assert!(code == 0 && out.contains(text(target)), "{error}");
+        assert!(error.contains(&format!("key file {} is missing", text(&key))), "{error}");
+        assert_eq!((&verified(target)["schema"], &verified(target)["models"]), (&json!(1), &json!(1)));
+        std::fs::remove_file(target).unwrap();
+    }
+    assert!(before == everything(server.db.parent().unwrap()), "a backup changed the file it copies");
+    assert_eq!(verified(&server.db)["schema"], 1);
+    // What is no database of ours, or a newer one, is not copied.
+    sql(&server.db).execute_batch("PRAGMA user_version = 99").unwrap();
+    assert!(refused(&["backup", text(&backup), "--db", text(&server.db)]).contains("newer Rookery"));
+    let other = server.db.with_file_name("other.db");
+    std::fs::write(&other, "this is no database at all, only a line of text").unwrap();
+    assert!(refused(&["backup", text(&backup), "--db", text(&other)]).contains("not a Rookery database"));
+    assert!(!backup.exists());
+}
+
+#[test]
 fn of_two_copies_to_one_place_the_second_is_refused_and_a_dead_one_is_replaced() {
     let server = Server::start();
     server.put_model("r/m", &Sample::new(1, 5, 3).bytes).expect(201);

@@ -48,11 +48,13 @@ fn what_was_hotter_stays_so_through_idle_restarts_and_one_that_is_too_large_keep
         server.put_model(&format!("h/{at}"), &sample.bytes).expect(201);
         calls(&server, &at.to_string(), 8 * (at + 1));
     }
-    for _ in 0..2 {
-        assert_eq!(server.terminate(), 0);
-        server = again(&server, &[]);
-        wait_for("the hot set is loaded", || loaded(&server).len() == 7);
-    }
+    // Nobody calls between the second start and the third.
+    assert_eq!(server.terminate(), 0);
+    let mut server = again(&server, &[]);
+    wait_for("the hot set is loaded", || loaded(&server).len() == 7);
+    assert_eq!(server.terminate(), 0);
+    let mut server = again(&server, &[]);
+    wait_for("the hot set is loaded again", || loaded(&server).len() == 7);
     assert_eq!(server.terminate(), 0);
     // The hottest of all has no room. Of the others the hottest two.
     let budget = samples[4].weight + samples[5].weight + 100;
@@ -61,6 +63,25 @@ fn what_was_hotter_stays_so_through_idle_restarts_and_one_that_is_too_large_keep
     let mut wanted = [samples[4].version.clone(), samples[5].version.clone()];
     wanted.sort();
     assert_eq!(loaded(&server), wanted);
+}
+
+#[test]
+fn after_a_clean_end_the_file_and_its_key_are_all_there_is() {
+    let sample = Sample::new(1, 5, 3);
+    let mut server = Server::start();
+    server.put_model("c/m", &sample.bytes).expect(201);
+    server.put_endpoint("c", &json!([{ "prefix": "c/" }]));
+    Client::of(&server).invoke("c", "m").expect(200);
+    assert_eq!(server.terminate(), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.db");
+    for suffix in ["", ".key"] {
+        std::fs::copy(beside(&server.db, suffix), beside(&copy, suffix)).unwrap();
+    }
+    assert_eq!(verified(&copy)["models"], 1);
+    let mut there = Server::on(&copy, &[]);
+    there.admin.clone_from(&server.admin);
+    assert_eq!(score(&Client::of(&there).invoke("c", "m").expect(200)), sample.score);
 }
 
 #[test]
