@@ -41,7 +41,7 @@ from served import Served  # noqa: E402
 ROOKERY = sys.argv[1]
 ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
-CANCELLING = {"svr", "svr-poly", "one-class-svm", "svc-linear", "svc-linear-binary"}
+CANCELLING = {"svr", "svr-poly", "one-class-svm", "one-class-svm-linear"}
 # Graphs that look from row to row: what is there once, and texts that are filled up to the one of most words.
 ROW_TO_ROW = ("hand-unique", "tokens-")
 # What is not compared, each with a part of the reason that is given and of what the README says of it. Converted, but
