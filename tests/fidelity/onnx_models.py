@@ -133,6 +133,35 @@ def boosted(kind, target, missing=False, **parameters):
     return make
 
 
+def boosted_categories(kind, **parameters):
+    """Sets of categories, which the exporter writes as chains of equalities that meet in one node."""
+
+    def make():
+        import lightgbm
+        import pandas
+        import xgboost
+        from onnxmltools import convert_lightgbm, convert_xgboost
+        from onnxmltools.convert.common.data_types import FloatTensorType as Floats
+
+        values = X[:, :4].copy()
+        values[:, 3] = np.random.default_rng(8).integers(0, 9, ROWS)
+        frame = pandas.DataFrame(values, columns=["f0", "f1", "f2", "f3"])
+        frame["f3"] = frame["f3"].astype(int).astype("category")
+        target = NUMBER + np.array([3, -1, 2, -2, 0, 1, -3, 2, -1])[values[:, 3].astype(int)]
+        model = getattr({"XGB": xgboost, "LGB": lightgbm}[kind[:3]], kind)(n_estimators=12, n_jobs=1, **parameters).fit(frame, target)
+        convert = convert_xgboost if kind.startswith("XGB") else convert_lightgbm
+        onnx = convert(model, initial_types=[("X", Floats([None, 4]))])
+        node = next(node for node in onnx.graph.node if node.op_type == "TreeEnsembleRegressor")
+        lists = {a.name: a for a in node.attribute}
+        splits = [i for i, mode in enumerate(lists["nodes_modes"].strings) if mode != b"LEAF"]
+        trees = lists["nodes_treeids"].ints
+        children = [(trees[i], lists[name].ints[i]) for i in splits for name in ("nodes_truenodeids", "nodes_falsenodeids")]
+        assert len(set(children)) < len(children), "no node is shared any more"
+        return onnx.SerializeToString(), {"X": values[:60]}
+
+    return make
+
+
 def gaussian_classes(kernel):
     """onnxruntime lacks an operator of this one, so it is compared with scikit-learn itself."""
 
@@ -362,6 +391,8 @@ def cases():
     yield "lgb-3", boosted("LGBMClassifier", Y)
     yield "lgb-regressor", boosted("LGBMRegressor", NUMBER)
     yield "lgb-missing", boosted("LGBMRegressor", NUMBER, missing=True)
+    yield "xgb-categories", boosted_categories("XGBRegressor", max_depth=4, enable_categorical=True, tree_method="hist")
+    yield "lgb-categories", boosted_categories("LGBMRegressor", verbose=-1, min_data_per_group=3, cat_smooth=0.1)
     import onnx_hand
     import onnx_networks
     import onnx_text
