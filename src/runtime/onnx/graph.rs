@@ -127,6 +127,11 @@ impl Inputs<'_, '_> {
         self.optional(at).ok_or_else(|| fault(format!("input {at} is missing")))
     }
 
+    /// Whether a value of this input that cannot be used is no fault: what a trial row holds means nothing, a constant does.
+    pub(crate) fn forgives(&self, at: usize) -> bool {
+        self.meter.trial && self.ids.get(at).is_some_and(|&id| id as usize >= self.constants.len())
+    }
+
     /// An input to change in place: moved where nobody reads it later, else copied.
     ///
     /// # Errors

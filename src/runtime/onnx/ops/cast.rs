@@ -88,8 +88,8 @@ impl Cut for i32 {
 /// The most bytes of a number that is printed.
 const PRINTED: usize = 24;
 
-/// The value as another type.
-pub(in super::super) fn cast(value: Value, to: To, meter: &Meter) -> Result<Value> {
+/// The value as another type. Text that is no number is 0 where that is `forgiven`.
+pub(in super::super) fn cast(value: Value, to: To, forgiven: bool, meter: &Meter) -> Result<Value> {
     let Value { shape, data } = value;
     match (&data, to) {
         // Kept as they are, or read.
@@ -126,7 +126,7 @@ pub(in super::super) fn cast(value: Value, to: To, meter: &Meter) -> Result<Valu
             let list: Vec<i32> = list.into_iter().map(i32::from).collect();
             numbers!(list, 0)
         }
-        (Data::Text(list), _) => texts(&list, to)?,
+        (Data::Text(list), _) => texts(&list, to, forgiven)?,
     };
     Ok(Value { shape, data })
 }
@@ -140,15 +140,20 @@ fn small(x: i32, bits: u32, sign: bool) -> i32 {
     }
 }
 
-fn texts(list: &[Box<str>], to: To) -> Result<Data> {
-    fn read<T: std::str::FromStr>(text: &str) -> Result<T> {
-        text.trim().parse().map_err(|_| fault(format!("`{}` is not a number", shown(text))))
+fn texts(list: &[Box<str>], to: To, forgiven: bool) -> Result<Data> {
+    fn read<T: std::str::FromStr + Default>(list: &[Box<str>], forgiven: bool) -> Result<Vec<T>> {
+        let one = |text: &str| match text.trim().parse() {
+            Ok(number) => Ok(number),
+            Err(_) if forgiven => Ok(T::default()),
+            Err(_) => Err(fault(format!("`{}` is not a number", shown(text)))),
+        };
+        list.iter().map(|text| one(text)).collect()
     }
     Ok(match to {
-        To::F32 => Data::F32(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
-        To::F64 => Data::F64(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
-        To::I64 => Data::I64(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
-        To::I32 => Data::I32(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
+        To::F32 => Data::F32(read(list, forgiven)?),
+        To::F64 => Data::F64(read(list, forgiven)?),
+        To::I64 => Data::I64(read(list, forgiven)?),
+        To::I32 => Data::I32(read(list, forgiven)?),
         _ => return Err(fault("text can be cast to numbers only")),
     })
 }
@@ -209,7 +214,9 @@ struct Cast(To);
 
 impl Op for Cast {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
-        one(cast(inputs.take(0)?, self.0, inputs.meter)?)
+        // What a trial row holds means nothing.
+        let forgiven = inputs.forgives(0);
+        one(cast(inputs.take(0)?, self.0, forgiven, inputs.meter)?)
     }
 
     fn passes(&self, input: View<'_>) -> bool {
@@ -238,7 +245,8 @@ impl Op for CastLike {
             View::Bool(_) => To::Bool,
             View::Text(_) => To::Text,
         };
-        one(cast(inputs.take(0)?, to, inputs.meter)?)
+        let forgiven = inputs.forgives(0);
+        one(cast(inputs.take(0)?, to, forgiven, inputs.meter)?)
     }
 }
 

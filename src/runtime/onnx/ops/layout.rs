@@ -63,7 +63,7 @@ impl Op for EyeLike {
             (None, View::Bool(_)) => To::Bool,
             (None, other) => return Err(wrong_type(other)),
         };
-        one(cast(Value::new(x.shape, ones), to, inputs.meter)?)
+        one(cast(Value::new(x.shape, ones), to, false, inputs.meter)?)
     }
 }
 
