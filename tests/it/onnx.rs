@@ -225,9 +225,10 @@ fn mixed() -> Graph {
         .put(5, floats("intercepts", &[0.0, 0.25]))
         .put(5, texts("classlabels_strings", &["old", "young"]))
         .put(5, text("post_transform", "SOFTMAX"));
+    let map = node("ZipMap", "ai.onnx.ml", &["scores"], &["map"]).put(5, texts("classlabels_strings", &["old", "young"]));
     let shape: Vec<u8> = [-1i64, 2].iter().flat_map(|side| side.to_le_bytes()).collect();
     Graph {
-        nodes: vec![encoder, reshape, concat, linear, node("ZipMap", "ai.onnx.ml", &["scores"], &["map"])],
+        nodes: vec![encoder, reshape, concat, linear, map],
         weights: vec![Wire::default().int(1, 2).int(2, 7).bytes(8, "shape").bytes(9, shape)],
         inputs: vec![info("age", 1, &[-1, 1]), info("city", 8, &[-1, 1])],
         outputs: vec![info("label", 8, &[-1]), Wire::default().bytes(1, "map")],

@@ -9,7 +9,7 @@ use super::meter::{Meter, STEPS_PER_NANO};
 use super::value::{self, Data, Shape, Value, View, fault};
 use super::{Engine, Head, proto};
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::runtime::pipeline::CELLS_MAX;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
@@ -128,6 +128,19 @@ fn declared(info: &proto::ValueInfo, made: View<'_>) -> Result<()> {
     Err(Error::invalid(format!("output `{name}` is declared as {word}, and the graph makes {made}; it must make what it declares")))
 }
 
+/// Refuses scores by label that are not as many as the labels.
+fn mapped(graph: &proto::Graph, info: &proto::ValueInfo, scores: usize) -> Result<()> {
+    let makes = |node: &&proto::Node| node.op_type == "ZipMap" && node.output.contains(&info.name);
+    let Some(node) = graph.node.iter().find(makes) else { return Ok(()) };
+    let lists = node.attribute.iter().filter(|attribute| attribute.name.starts_with("classlabels_"));
+    let labels: usize = lists.map(|list| list.strings.len() + list.ints.len()).sum();
+    if labels == scores {
+        return Ok(());
+    }
+    let text = format!("it has {}, and its input has {} for a row", counted(labels, "class label"), counted(scores, "score"));
+    Err(Error::invalid(text).within(super::graph::place(node)))
+}
+
 /// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
 pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
     let run = |rows: usize, spent: u64| {
@@ -162,6 +175,7 @@ pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &p
             return Err(Error::invalid(text));
         }
         declared(info, value.data.view())?;
+        mapped(graph, info, count)?;
         columns.push(count);
     }
     let second = if single { None } else { run(2, first.steps()).ok() };
