@@ -281,6 +281,8 @@ def cases():
     yield "decision-tree-regressor", converted(tree.DecisionTreeRegressor(max_depth=6), NUMBER)
     yield "forest-binary", converted(en.RandomForestClassifier(20, random_state=0), BINARY, zipmap=off)
     yield "forest-3", converted(en.RandomForestClassifier(20, random_state=0), Y, zipmap=off)
+    yield "forest-1", unlike(en.RandomForestClassifier(5, random_state=0), np.full(ROWS, 7), dtype=np.float32, options={"zipmap": False})
+    yield "extra-trees-1-words", unlike(en.ExtraTreesClassifier(5, random_state=0), np.full(ROWS, "one"), dtype=np.float32, options={"zipmap": False})
     yield "forest-3-double", converted(en.RandomForestClassifier(20, random_state=0), Y, dtype=np.float64, zipmap=off)
     yield "forest-regressor", converted(en.RandomForestRegressor(20, random_state=0), NUMBER)
     yield "forest-regressor-2", converted(en.RandomForestRegressor(20, random_state=0), TWO)

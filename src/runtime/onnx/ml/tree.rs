@@ -459,10 +459,14 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "TreeEnsembleClassifier" => {
             let labels = Labels::new(node)?;
             let count = labels.len();
-            if count < 2 {
-                return Err(Error::invalid("it has one class; two or more can be served"));
+            let post = Post::new(node)?;
+            let made = trees(node, Some(labels), count, Aggregate::Sum, post, || Raw::read(node, "class", count))?;
+            // A forest of one class answers it with its share. Of boosted trees that score is none of what libraries answer.
+            let shares = post == Post::None && matches!(made.finish, Finish::Classifier { all_positive: true, .. });
+            if count == 1 && !shares {
+                return Err(Error::invalid("it has one class whose scores are no shares; two or more classes can be served"));
             }
-            boxed(trees(node, Some(labels), count, Aggregate::Sum, Post::new(node)?, || Raw::read(node, "class", count))?).map(Some)
+            boxed(made).map(Some)
         }
         "TreeEnsembleRegressor" => {
             let count = targets()?;
