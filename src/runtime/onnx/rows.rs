@@ -55,7 +55,7 @@ pub(super) fn inputs(graph: &proto::Graph) -> Result<(Vec<Input>, Vec<Part>, boo
             return Err(refuse("is a map, a sequence or of no type; rows of numbers or text are taken"));
         };
         let kind = kind_of(tensor.element).ok_or_else(|| {
-            refuse(&format!("is of ONNX type {}; float, double, int64, int32, bool and string are taken", tensor.element))
+            refuse(&format!("is of {}; float, double, int64, int32, bool and string are taken", value::word(tensor.element)))
         })?;
         let shape = tensor.shape.as_ref().ok_or_else(|| refuse("has no shape; export the model with one"))?;
         let Some((rows, tail)) = shape.dim.split_first() else { return Err(refuse("is a single value, not rows")) };

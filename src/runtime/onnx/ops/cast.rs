@@ -5,7 +5,7 @@
 use super::super::graph::Inputs;
 use super::super::meter::Meter;
 use super::super::node::Node;
-use super::super::value::{Data, Value, View, fault, unserved};
+use super::super::value::{Data, Value, View, fault, unserved, word};
 use super::{Op, Values, boxed, one};
 use crate::error::Result;
 use crate::names::shown;
@@ -39,6 +39,11 @@ impl To {
             _ => return None,
         })
     }
+}
+
+/// What ONNX calls the type of an attribute.
+pub(in super::super) fn word_of(number: i64) -> String {
+    i32::try_from(number).map_or_else(|_| format!("ONNX type {number}"), word)
 }
 
 /// A number cut to a whole one as processors do it, and so onnxruntime: what is no number, or does not fit, becomes the
@@ -255,7 +260,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "Cast" => {
             let number = node.int("to", 0);
             let to =
-                To::numbered(number).ok_or_else(|| unserved(format!("attribute `to` asks for ONNX type {number}, which is not held")))?;
+                To::numbered(number).ok_or_else(|| unserved(format!("attribute `to` asks for {}, which is not held", word_of(number))))?;
             boxed(Cast(to)).map(Some)
         }
         "CastLike" => boxed(CastLike).map(Some),
