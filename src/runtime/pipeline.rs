@@ -81,6 +81,8 @@ pub fn run_within(steps: &[Step<'_>], input: Blocks, explain: bool, nanos: Optio
                 match answer(*model, &input, explained, may_miss, nanos) {
                     Ok(None) => return Ok(None),
                     Ok(Some(output)) => pick(output, selected, index + 1 == steps.len()),
+                    // What a later model cannot hold is not what the caller sent.
+                    Err(error) if index > 0 && !explained && error.kind() == Kind::Validation => Err(error.as_kind(Kind::Model)),
                     Err(error) => Err(error),
                 }
             }

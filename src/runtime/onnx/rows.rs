@@ -21,6 +21,8 @@ const PARTS_MAX: usize = 4096;
 pub(super) struct Input {
     /// Axes behind the rows.
     tail: Shape,
+    /// Its first column among those of all inputs.
+    start: usize,
     /// Whether whole numbers are 32 bits wide in the graph.
     narrow: bool,
     kind: ValueKind,
@@ -48,6 +50,7 @@ pub(super) fn kind_of(element: i32) -> Option<ValueKind> {
 /// The inputs that requests fill, and whether any is made for a single row.
 pub(super) fn inputs(graph: &proto::Graph) -> Result<(Vec<Input>, Vec<Part>, bool)> {
     let (mut inputs, mut parts, mut single) = (Vec::new(), Vec::new(), false);
+    let mut start = 0usize;
     let constant: std::collections::HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     for info in graph.input.iter().filter(|info| !constant.contains(info.name.as_str())) {
         let refuse = |why: &str| Error::invalid(format!("input `{}` {why}", shown(&info.name)));
@@ -77,7 +80,8 @@ pub(super) fn inputs(graph: &proto::Graph) -> Result<(Vec<Input>, Vec<Part>, boo
         if inputs.len() == PARTS_MAX || sides.len() + 1 > value::RANK_MAX {
             return Err(refuse("is one too many or has too many dimensions"));
         }
-        inputs.push(Input { tail: sides, narrow: tensor.element == 6, kind });
+        inputs.push(Input { tail: sides, start, narrow: tensor.element == 6, kind });
+        start = start.saturating_add(columns);
         parts.push(Part { name: info.name.as_str().into(), kind, columns });
     }
     if parts.is_empty() {
@@ -220,8 +224,12 @@ impl Input {
             Block::F32(tensor) => View::F32(cut(tensor, first, rows)),
             Block::F64(tensor) => View::F64(cut(tensor, first, rows)),
             Block::I64(tensor) if self.narrow => {
-                let narrow = |&x: &i64| i32::try_from(x).map_err(|_| fault(format!("{x} does not fit 32 bits, which the model takes")));
-                let list = cut(tensor, first, rows).iter().map(narrow).collect::<Result<Vec<i32>>>()?;
+                let narrow = |(at, &x): (usize, &i64)| {
+                    let (row, column) = (first + at / tensor.columns().max(1) + 1, self.start + at % tensor.columns().max(1) + 1);
+                    let text = || format!("row {row}, column {column} is {x}, which does not fit the model's 32-bit whole numbers");
+                    i32::try_from(x).map_err(|_| Error::invalid(text()))
+                };
+                let list = cut(tensor, first, rows).iter().enumerate().map(narrow).collect::<Result<Vec<i32>>>()?;
                 return Ok(Slot::Owned(Value::new(self.shape(rows), list)));
             }
             Block::I64(tensor) => View::I64(cut(tensor, first, rows)),
