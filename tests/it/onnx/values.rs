@@ -231,3 +231,21 @@ fn a_number_too_large_for_a_graph_is_named_by_its_place() {
         assert!(message.contains(why), "{message}");
     }
 }
+
+#[test]
+fn a_recurrent_layer_is_refused_by_what_it_asks_for() {
+    let layer = |inputs: &[&str], attribute: Option<Wire>| {
+        let mut graph = recurrent();
+        let made = node("LSTM", "", inputs, &["all", "last"]).put(5, int("hidden_size", 2));
+        graph.nodes[2] = attribute.into_iter().fold(made, |node, attribute| node.put(5, attribute));
+        graph.weights.push(wholes("two", &[1], &[2]));
+        graph
+    };
+    let plain = ["steps", "W", "R", "B"];
+    assert!(read(&layer(&plain, None).file()).is_ok());
+    refused(&layer(&plain, Some(int("layout", 1))), "attribute `layout` puts the rows first, which is not served");
+    refused(&layer(&plain, Some(int("input_forget", 1))), "attribute `input_forget` couples two gates, which is not served");
+    refused(&layer(&["steps", "W", "R", "B", "", "", "", "B"], None), "peepholes are not served");
+    let shorter = layer(&["steps", "W", "R", "B", "two"], None);
+    refused(&shorter, "input `sequence_lens` makes some rows shorter than the 3 steps there are, which is not served");
+}
