@@ -319,7 +319,13 @@ pub fn stored_zip(bytes: &[u8], limits: Limits) -> Result<Vec<(String, &[u8])>> 
             return refuse("is encrypted");
         }
         if method != 0 || packed != size {
-            return refuse("is compressed; a linear learner's members are stored (`zip -0`)");
+            // Any other ZIP would be no model when stored either.
+            const MEMBER: &[u8] = b"mx-mod-symbol.json";
+            return refuse(if bytes.windows(MEMBER.len()).any(|found| found == MEMBER) {
+                "is compressed; a linear learner's members are stored (`zip -0`)"
+            } else {
+                "is compressed; of ZIPs only the stored ones of linear learners are taken"
+            });
         }
         if bytes.get(local..local.saturating_add(4)) != Some(b"PK\x03\x04") {
             return refuse("is not where the directory says");

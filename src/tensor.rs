@@ -243,6 +243,29 @@ impl Block {
         }
     }
 
+    /// The first number that `is` holds of, as its place among all values.
+    pub fn find(&self, is: impl Fn(f64) -> bool) -> Option<usize> {
+        match self {
+            Self::F32(tensor) => tensor.values.iter().position(|&value| is(value.into())),
+            Self::F64(tensor) => tensor.values.iter().position(|&value| is(value)),
+            _ => None,
+        }
+    }
+
+    /// The values at `places`, in rows of `columns`; `None` where one is not there.
+    pub fn pick(&self, columns: usize, places: &[usize]) -> Option<Self> {
+        fn of<T: Clone>(tensor: &Tensor<T>, columns: usize, places: &[usize]) -> Option<Tensor<T>> {
+            Tensor::new(columns, places.iter().map(|&place| tensor.values.get(place).cloned()).collect::<Option<_>>()?)
+        }
+        Some(match self {
+            Self::F32(tensor) => Self::F32(of(tensor, columns, places)?),
+            Self::F64(tensor) => Self::F64(of(tensor, columns, places)?),
+            Self::I64(tensor) => Self::I64(of(tensor, columns, places)?),
+            Self::Bool(tensor) => Self::Bool(of(tensor, columns, places)?),
+            Self::Text(tensor) => Self::Text(of(tensor, columns, places)?),
+        })
+    }
+
     /// The same values as `kind`; `None` where numbers and text would have to become each other, or a number is not whole.
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "numbers become narrower ones as models have it")]
     pub fn to(&self, kind: ValueKind) -> Option<Self> {

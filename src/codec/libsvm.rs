@@ -1,7 +1,8 @@
-//! `text/libsvm`: `[label] index:value …` a line; what is left out is the model's absent value.
+//! `text/libsvm`: `[label] [qid:group] index:value …` a line; what is left out is the model's absent value.
 //!
-//! Indices start at 0 or 1. As SageMaker's container does, a body whose smallest index is 1 or more counts from 1;
-//! `Content-Type: text/libsvm; indexing=0` (or 1) says it outright. Next: `payload.rs`.
+//! A label and a ranking file's group are for training, and passed over. Indices start at 0 or 1. As SageMaker's container
+//! does, a body whose smallest index is 1 or more counts from 1; `Content-Type: text/libsvm; indexing=0` (or 1) says it
+//! outright. Next: `payload.rs`.
 
 use super::number::read_f32;
 use super::payload::{Cell, Rows, is_infinite};
@@ -59,6 +60,9 @@ pub(super) fn read(body: &[u8], indexing: Indexing, rows: &mut Rows<'_>) -> Resu
                 }
                 return Err(bad());
             };
+            if index == "qid" && at <= 1 && !value.is_empty() && value.bytes().all(|digit| digit.is_ascii_digit()) {
+                continue;
+            }
             let index: usize = index.parse().map_err(|_| bad())?;
             let index = index.checked_sub(start).ok_or_else(bad)?;
             let is_number = read_f32(value.as_bytes()).is_some_and(|(_, length)| length == value.len());

@@ -401,7 +401,13 @@ impl<'a> Rows<'a> {
             Cell::Bare(text) if self.expect.optional && is_missing(text.as_bytes()) => Ok(0),
             Cell::Bare(text) => text.parse().or_else(|_| match read_f64(text.as_bytes()) {
                 Some((value, used)) if used == text.len() && value.fract() == 0.0 && value.abs() < 9e15 => Ok(value as i64),
-                Some((value, used)) if used == text.len() && value.abs() >= 9e15 => {
+                Some((_, used))
+                    if used == text.len()
+                        && let Some(value) = written_whole(text) =>
+                {
+                    Ok(value)
+                }
+                Some((value, used)) if used == text.len() && value.abs() >= 9.2e18 => {
                     Err(self.refuse("is too large for the model's whole numbers; send a smaller one"))
                 }
                 _ => Err(no(text)),
@@ -541,6 +547,16 @@ impl<'a> Rows<'a> {
             Filling::Parts(parts) => parts.finish().ok_or_else(whole),
         }
     }
+}
+
+/// A whole number written with a fraction of zeros or an exponent, without a detour through an `f64`.
+fn written_whole(text: &str) -> Option<i64> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let zeros = exponent.parse::<i32>().ok()?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let digits: i64 = format!("{whole}{fraction}").parse().ok()?;
+    digits.checked_mul(10i64.checked_pow(u32::try_from(zeros).ok()?)?)
 }
 
 /// Whether a written value stands for an infinite number.

@@ -12,8 +12,8 @@ use super::select::{Selected, select};
 use super::{Extra, Model, Output, Schema};
 use crate::codec::answer::CONTRIBUTIONS;
 use crate::error::{Error, Kind, Result};
-use crate::names::counted;
-use crate::tensor::{Block, Part};
+use crate::names::{counted, shown};
+use crate::tensor::{Block, Part, ValueKind};
 
 /// The most numbers one request may spread into at any stage, 64 MiB of them. A short sparse body may announce many.
 pub const CELLS_MAX: usize = 1 << 24;
@@ -69,15 +69,20 @@ pub fn run_within(steps: &[Step<'_>], input: Blocks, explain: bool, nanos: Optio
     let last_model = steps.iter().rposition(|step| matches!(step, Step::Model { .. }));
     let (mut input, mut output) = (input, None::<Output>);
     for (index, step) in steps.iter().enumerate() {
+        let goes_on = matches!(steps.get(index + 1), Some(Step::Model { .. }));
         let done = match step {
             Step::Model { model, selected, .. } => {
                 if let Some(before) = output.take() {
                     input = fit(before.scores, model.schema()).map_err(|error| error.within(step.named(index)))?;
                 }
                 let explained = explain && last_model == Some(index);
-                match answer(*model, &input, explained, nanos) {
+                // What is missing may stay so where scores go on to a model, which takes it or refuses it by its place.
+                let may_miss = goes_on && matches!(selected.first(), None | Some(Selected::Score | Selected::PredictedScore));
+                match answer(*model, &input, explained, may_miss, nanos) {
                     Ok(None) => return Ok(None),
                     Ok(Some(output)) => pick(output, selected, index + 1 == steps.len()),
+                    // What a later model cannot hold is not what the caller sent.
+                    Err(error) if index > 0 && !explained && error.kind() == Kind::Validation => Err(error.as_kind(Kind::Model)),
                     Err(error) => Err(error),
                 }
             }
@@ -101,15 +106,15 @@ fn checked(output: Output) -> Result<Output> {
     Ok(output)
 }
 
-/// Every number of `block` is finite.
-fn finite(block: &Block) -> Result<()> {
-    let Some(at) = block.not_finite() else { return Ok(()) };
+/// Every number of `block` is finite, or missing where that is taken.
+fn finite(block: &Block, may_miss: bool) -> Result<()> {
+    let Some(at) = block.find(|value| !(value.is_finite() || may_miss && value.is_nan())) else { return Ok(()) };
     let row = at / block.columns().max(1) + 1;
     Err(Error::new(Kind::Model, format!("the model's answer for row {row} is not a finite number")))
 }
 
 /// One model's answer, checked.
-fn answer(model: &dyn Model, input: &[Block], explain: bool, nanos: Option<u64>) -> Result<Option<Output>> {
+fn answer(model: &dyn Model, input: &[Block], explain: bool, may_miss: bool, nanos: Option<u64>) -> Result<Option<Output>> {
     let schema = model.schema();
     let rows = input.first().map_or(0, Block::rows);
     let spread = if explain { schema.spread.saturating_mul(schema.features.saturating_add(1)) } else { schema.spread };
@@ -124,10 +129,10 @@ fn answer(model: &dyn Model, input: &[Block], explain: bool, nanos: Option<u64>)
         Some(nanos) => model.predict_within(input, nanos)?,
     };
     let Some(mut output) = output else { return Ok(None) };
-    finite(&output.scores)?;
+    finite(&output.scores, may_miss)?;
     if explain {
         let block = model.explain(input)?;
-        finite(&block)?;
+        finite(&block, false)?;
         let width = schema.features + 1;
         let inner = if block.columns() > width { width } else { 0 };
         output.extras.push(Extra { name: CONTRIBUTIONS.into(), block, list: true, inner });
@@ -155,25 +160,66 @@ fn pick(output: Output, selected: &[Selected], last: bool) -> Result<Output> {
 /// What a model takes for its parts, in order.
 pub type Blocks = SmallVec<[Block; 1]>;
 
+/// Missing values as the next model takes them: as they are, as 0 where its rows are dictionaries, or not at all.
+fn missing(scores: Block, schema: &Schema) -> Result<Block> {
+    let Some(first) = scores.find(f64::is_nan) else { return Ok(scores) };
+    let refuse = |at: usize, why: &str| {
+        let (row, column) = (at / schema.features, at % schema.features);
+        let name = schema.names.get(column).map(|name| format!(" (`{}`)", shown(name))).unwrap_or_default();
+        let text = format!("row {}, column {}{name} is missing in what the stage before gives; {why}", row + 1, column + 1);
+        Err(Error::new(Kind::Model, text))
+    };
+    if !schema.missing {
+        return refuse(first, "this model takes no missing values");
+    }
+    if schema.optional {
+        return Ok(match scores {
+            Block::F32(list) => list.map(|&x| if x.is_nan() { 0.0 } else { x }).into(),
+            Block::F64(list) => list.map(|&x| if x.is_nan() { 0.0 } else { x }).into(),
+            other => other,
+        });
+    }
+    let mut start = 0;
+    for part in &schema.parts {
+        if matches!(part.kind, ValueKind::I64 | ValueKind::Bool)
+            && let Some(at) = scores.slice(start, part.columns).and_then(|columns| columns.find(f64::is_nan))
+        {
+            return refuse(
+                at / part.columns * schema.features + start + at % part.columns,
+                &format!("this column takes {}", part.kind.word()),
+            );
+        }
+        start += part.columns;
+    }
+    Ok(scores)
+}
+
 /// A stage's scores as the parts that the next one takes: cut into its columns, each in its type.
 fn fit(scores: Block, schema: &Schema) -> Result<Blocks> {
     if scores.columns() != schema.features {
         let text = format!("the stage before gives {} per row, the model takes {}", counted(scores.columns(), "value"), schema.features);
         return Err(Error::new(Kind::Model, text));
     }
+    let scores = missing(scores, schema)?;
     if let [part] = schema.parts.as_slice()
         && part.kind == scores.kind()
     {
         return Ok(smallvec![scores]);
     }
     let mut start = 0;
-    let one = |part: &Part| {
+    let one = |part: &Part| -> Result<Block> {
         let columns = scores.slice(start, part.columns);
         start += part.columns;
         let given = scores.kind().word();
-        columns.and_then(|columns| columns.to(part.kind)).ok_or_else(|| {
+        let columns = columns.and_then(|columns| columns.to(part.kind)).ok_or_else(|| {
             Error::new(Kind::Model, format!("the stage before gives {given} where `{}` takes {}", part.name, part.kind.word()))
-        })
+        })?;
+        if let Some(at) = columns.find(f64::is_infinite) {
+            let row = at / part.columns.max(1) + 1;
+            let text = format!("row {row} of what the stage before gives is too large for the model's {}s", part.kind.exact());
+            return Err(Error::new(Kind::Model, text));
+        }
+        Ok(columns)
     };
     schema.parts.iter().map(one).collect()
 }
@@ -181,7 +227,7 @@ fn fit(scores: Block, schema: &Schema) -> Result<Blocks> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{Tensor, ValueKind};
+    use crate::tensor::Tensor;
 
     /// Answers 1 for every row, and explains it by what it is told to.
     #[derive(Debug)]

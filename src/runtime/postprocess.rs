@@ -1,12 +1,12 @@
 //! A declarative last stage: what is done to scores after the model, without a model of its own.
 //!
 //! In this order: `clip` keeps every score between two bounds; `labels` names the label by the largest score or, of one
-//! score, by whether it is above `threshold`; `topK` keeps the largest scores of a row with the labels they belong to;
-//! `round` keeps so many decimals. Knows no models. Next: `pipeline.rs`.
+//! score, by whether it is above `threshold`; `topK` keeps the largest scores of a row with the labels they belong to, of
+//! `labels` or else the model's own; `round` keeps so many decimals. Knows no models. Next: `pipeline.rs`.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Extra, Output};
+use super::{Classes, Extra, Output};
 use crate::error::{Error, Kind, Result};
 use crate::names::counted;
 use crate::tensor::{Block, Tensor, ValueKind};
@@ -113,16 +113,21 @@ impl Postprocess {
 
     /// The `count` largest scores of each row; their labels stand beside them as `labels`.
     fn keep(&self, scores: &Tensor<f64>, count: usize, output: &mut Output) -> Result<Tensor<f64>> {
-        let (mut kept, mut names, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut kept, mut places) = (Vec::new(), Vec::new());
         for row in scores.iter() {
             for at in largest_first(row).into_iter().take(count) {
                 kept.extend(row.get(at));
-                numbers.push(i64::try_from(at).unwrap_or(i64::MAX));
-                names.extend(self.labels.get(at).cloned());
+                places.push(at);
             }
         }
-        let block =
-            if self.labels.is_empty() { Tensor::new(count, numbers).map(Block::I64) } else { Tensor::new(count, names).map(Block::Text) };
+        let block = match &output.classes {
+            _ if !self.labels.is_empty() => {
+                let names = places.iter().map(|&at| self.labels.get(at).cloned().unwrap_or_default()).collect();
+                Tensor::new(count, names).map(Block::Text)
+            }
+            Some(Classes::Listed(classes)) if classes.columns() == scores.columns() => classes.pick(count, &places),
+            _ => Tensor::new(count, places.iter().map(|&at| i64::try_from(at).unwrap_or(i64::MAX)).collect()).map(Block::I64),
+        };
         let whole = || Error::new(Kind::Internal, "kept scores are no whole rows");
         output.extras.push(Extra { name: "labels".into(), block: block.ok_or_else(whole)?, list: true, inner: 0 });
         output.list = true;
@@ -160,6 +165,19 @@ mod tests {
         assert_eq!(output.scores, Tensor::new(2, vec![0.5f32, 0.3, 0.4, 0.4]).unwrap().into());
         assert_eq!(output.extras[0].block, texts(2, &["b", "c", "a", "c"]));
         assert_eq!(apply(r#"{"topK":1}"#, 2, &[1.0, 2.0]).extras[0].block, Tensor::new(1, vec![1i64]).unwrap().into());
+    }
+
+    #[test]
+    fn kept_scores_are_told_by_the_labels_of_their_model() {
+        let kept = |classes: Block| {
+            let scores = Output::scores(Tensor::new(3, vec![0.2f32, 0.5, 0.3]).unwrap(), true);
+            let settings = Postprocess { top_k: Some(2), ..Postprocess::default() };
+            settings.apply(Output { classes: Some(Classes::Listed(classes.into())), ..scores }).unwrap().extras.remove(0).block
+        };
+        assert_eq!(kept(Tensor::new(3, vec![0i64, 3, 7]).unwrap().into()), Tensor::new(2, vec![3i64, 7]).unwrap().into());
+        assert_eq!(kept(texts(3, &["a", "b", "c"])), texts(2, &["b", "c"]));
+        // Scores that are not one a label, as those of pairs of classes, keep their places.
+        assert_eq!(kept(texts(2, &["a", "b"])), Tensor::new(2, vec![1i64, 2]).unwrap().into());
     }
 
     #[test]

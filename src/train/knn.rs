@@ -8,6 +8,11 @@ use crate::names::counted;
 use crate::runtime::knn::{K_MAX, MARK, Metric, Predictor, VERSION};
 use crate::runtime::safetensors::{Numbers, write};
 
+/// Up to here every whole number is held by 32 bits.
+const NARROW_END: f64 = 16_777_216.0;
+/// From here on a whole number may be another one than was written.
+const WIDE_END: f64 = 9_007_199_254_740_992.0;
+
 /// What to make.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
@@ -51,13 +56,27 @@ pub(crate) fn train(table: &Table, settings: Settings) -> Result<Vec<u8>> {
         ("k", settings.k.to_string()),
     ];
     metadata.extend(table.names_as_json()?.map(|names| ("feature_names", names)));
-    // Labels are 32-bit numbers as SageMaker's are; whole ones that those cannot hold, such as identifiers, stay whole.
-    let exact = |label: &f64| label.fract() == 0.0 && label.abs() < 9e15;
+    // Labels are 32-bit numbers as SageMaker's are; whole ones that those cannot hold, such as identifiers, stay whole. What
+    // a classifier answers is one of its labels, so none may become another.
     let narrow: Vec<f32> = labels.iter().map(|label| *label as f32).collect();
-    let lossy = labels.iter().zip(&narrow).any(|(label, narrow)| f64::from(*narrow) != *label);
     let wide: Vec<i64> = labels.iter().map(|label| *label as i64).collect();
-    let numbers = if lossy && labels.iter().all(exact) { Numbers::I64(&wide) } else { Numbers::F32(&narrow) };
-    if narrow.iter().any(|label| !label.is_finite()) {
+    let exact = labels.iter().all(|label| label.fract() == 0.0 && label.abs() < WIDE_END);
+    let whole = if settings.predictor == Predictor::Classifier {
+        if let Some(label) = labels.iter().find(|label| label.abs() >= WIDE_END) {
+            return Err(Error::invalid(format!("label {label} is too large: from {WIDE_END} on labels become others; number the classes")));
+        }
+        let large = labels.iter().find(|label| label.abs() > NARROW_END);
+        if let Some(label) = large.filter(|_| !exact) {
+            return Err(Error::invalid(format!(
+                "label {label} is too large beside fractions, which are held by 32 bits; number the classes"
+            )));
+        }
+        large.is_some()
+    } else {
+        exact && labels.iter().zip(&narrow).any(|(label, narrow)| f64::from(*narrow) != *label)
+    };
+    let numbers = if whole { Numbers::I64(&wide) } else { Numbers::F32(&narrow) };
+    if !whole && narrow.iter().any(|label| !label.is_finite()) {
         return Err(Error::invalid("a label is too large for the model's 32-bit numbers"));
     }
     let (rows, columns) = (labels.len(), table.columns);

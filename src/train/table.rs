@@ -1,7 +1,7 @@
 //! A CSV file as a table of numbers, with the column of labels taken out.
 //!
 //! Features become `f32`, as they will when rows are sent to the model; labels keep their `f64`. A header is told from
-//! data by its first row holding something that is no number. Knows no trainer. Next: `knn.rs`.
+//! data by its first row holding something that is no number and no word for a missing or infinite one. Knows no trainer. Next: `knn.rs`.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -51,6 +51,15 @@ fn number(text: &str) -> Option<f64> {
     read_f64(text.as_bytes()).filter(|(value, used)| *used == text.len() && value.is_finite()).map(|(value, _)| value)
 }
 
+/// Whether a cell of the first row makes it a header. An empty one does not, nor what stands for a number that is missing
+/// or infinite or is too large: these are refused as data.
+fn is_name(cell: &str) -> bool {
+    let word = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    let stands_for_number = ["nan", "inf", "infinity", "na", "n/a", "null"].iter().any(|known| word.eq_ignore_ascii_case(known));
+    let is_number = read_f64(cell.as_bytes()).is_some_and(|(_, used)| used == cell.len());
+    !(cell.is_empty() || stands_for_number || is_number)
+}
+
 impl Table {
     /// Reads a whole file.
     ///
@@ -65,8 +74,7 @@ impl Table {
         }
         let width = record.len();
         let first: Vec<String> = cells(&record).map(|cell| cell.trim_start_matches('\u{feff}').to_owned()).collect();
-        // An empty cell alone does not make a header; it is a missing value and refused below.
-        let header = reading.header || first.iter().any(|cell| !cell.is_empty() && number(cell).is_none());
+        let header = reading.header || first.iter().any(|cell| is_name(cell));
         let label = reading.label.map(|label| column(label, if header { &first } else { &[] }, width)).transpose()?;
         let columns = width - usize::from(label.is_some());
         if columns == 0 {
@@ -181,7 +189,12 @@ mod tests {
             ("a,b\n1,x\n", None, "line 2, column 2 (`b`) is `x`, no number"),
             ("a,b\n1,\n", None, "line 2, column 2 (`b`) is empty"),
             ("1,\n", None, "line 1, column 2 is empty"),
-            ("1,nan\n2,inf\n", None, "line 2, column 2 (`nan`) is `inf`, no number"),
+            ("1,nan\n2,3\n", None, "line 1, column 2 is `nan`, no number"),
+            ("1,-Inf\n2,3\n", None, "line 1, column 2 is `-Inf`, no number"),
+            ("NA,2\n2,3\n", None, "line 1, column 1 is `NA`, no number"),
+            ("1,NULL\n2,3\n", None, "line 1, column 2 is `NULL`, no number"),
+            ("1,1e999\n2,3\n", None, "line 1, column 2 is `1e999`"),
+            ("Na,K\n1,inf\n", None, "line 2, column 2 (`K`) is `inf`, no number"),
             ("1,1e39\n", None, "too large"),
             ("1,2\n", Some("3"), "no column `3`"),
             ("1,2\n", Some("0"), "no column `0`"),

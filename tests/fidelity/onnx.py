@@ -41,7 +41,7 @@ from served import Served  # noqa: E402
 ROOKERY = sys.argv[1]
 ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
-CANCELLING = {"svr", "svr-poly", "one-class-svm", "svc-linear", "svc-linear-binary"}
+CANCELLING = {"svr", "svr-poly", "one-class-svm", "one-class-svm-linear"}
 # Graphs that look from row to row: what is there once, and texts that are filled up to the one of most words.
 ROW_TO_ROW = ("hand-unique", "tokens-")
 # What is not compared, each with a part of the reason that is given and of what the README says of it. Converted, but
@@ -57,9 +57,9 @@ NOT_SERVED = {
     "refused-bitwise": ("`BitwiseAnd`: it is not served", "`BitwiseAnd`"),
     "refused-transposed-convolution": ("`ConvTranspose`: it is not served", "3-D convolutions, transposed ones"),
     "refused-resize": ("`Resize`: it is not served", "`Resize`"),
-    "refused-half": ("asks for ONNX type 10", "`float16` and `bfloat16`, also by `Cast`"),
-    "refused-brain": ("asks for ONNX type 16", "`float16` and `bfloat16`, also by `Cast`"),
-    "refused-unsigned-long": ("asks for ONNX type 13", "`uint8` and `uint64`"),
+    "refused-half": ("asks for float16", "`float16` and `bfloat16`, also by `Cast`"),
+    "refused-brain": ("asks for bfloat16", "`float16` and `bfloat16`, also by `Cast`"),
+    "refused-unsigned-long": ("asks for uint64", "`uint32` and `uint64`"),
     "refused-quantised": ("`QuantizeLinear`: it is not served", "quantised graphs (`QuantizeLinear`, `DynamicQuantizeLinear`)"),
     "refused-quantised-on-the-way": ("`DynamicQuantizeLinear`: it is not served", "quantised graphs (`QuantizeLinear`, `DynamicQuantizeLinear`)"),
     "refused-fused-product": ("`FusedMatMul`: it is not served", "`FusedMatMul` and `SkipLayerNormalization` of `com.microsoft`"),

@@ -103,6 +103,32 @@ def member(kind, missing=0):
     return make
 
 
+def meeting(ml):
+    """A node below two others, as the older and the newest operator have it; onnxruntime runs only chains of equalities so."""
+
+    def answer(given):
+        shared = lambda x: 1.0 if x[3] <= 0 else 2.0  # noqa: E731
+        one = lambda x: (shared(x) if x[1] <= np.float32(-0.2) else 2.0) if x[0] <= np.float32(0.1) else shared(x) if x[2] <= np.float32(0.3) else 4.0  # noqa: E731
+        return [("Y", np.array([[one(x)] for x in given["X"]]))]
+
+    def make():
+        older = helper.make_node(
+            "TreeEnsembleRegressor", ["X"], ["Y"], domain="ai.onnx.ml", n_targets=1, nodes_treeids=[0] * 7, nodes_nodeids=list(range(7)), nodes_featureids=[0, 1, 2, 3, 0, 0, 0],
+            nodes_modes=["BRANCH_LEQ"] * 4 + ["LEAF"] * 3, nodes_values=[0.1, -0.2, 0.3, 0.0, 0.0, 0.0, 0.0], nodes_truenodeids=[1, 3, 3, 4, 0, 0, 0],
+            nodes_falsenodeids=[2, 5, 6, 5, 0, 0, 0], target_treeids=[0] * 3, target_nodeids=[4, 5, 6], target_ids=[0] * 3, target_weights=[1.0, 2.0, 4.0],
+        )
+        newest = helper.make_node(
+            "TreeEnsemble", ["X"], ["Y"], domain="ai.onnx.ml", n_targets=1, tree_roots=[0], nodes_featureids=[0, 1, 2, 3],
+            nodes_splits=numpy_helper.from_array(np.array([0.1, -0.2, 0.3, 0.0], dtype=np.float32)), nodes_modes=numpy_helper.from_array(np.zeros(4, dtype=np.uint8)),
+            nodes_truenodeids=[1, 3, 3, 0], nodes_trueleafs=[0, 0, 0, 1], nodes_falsenodeids=[2, 1, 2, 1], nodes_falseleafs=[0, 1, 1, 1],
+            leaf_targetids=[0] * 3, leaf_weights=numpy_helper.from_array(np.array([1, 2, 4], dtype=np.float32)),
+        )
+        node = older if ml == 3 else newest
+        return *graph([node], {"X": ROWS}, [tensor("Y", FLOAT, 1)], opset=21, ml=ml), answer
+
+    return make
+
+
 def function():
     """Functions that call each other, with attributes handed on or left out and values handed through."""
     inner = helper.make_function(
@@ -387,6 +413,8 @@ def cases():
     yield "hand-tree-member", member(FLOAT)
     yield "hand-tree-member-double", member(DOUBLE)
     yield "hand-tree-member-missing", member(FLOAT, missing=1)
+    yield "hand-tree-meeting", meeting(3)
+    yield "hand-tree-meeting-newest", meeting(5)
     yield "hand-function", function
     words = RNG.choice(["a", "b", "", "é"], (20, 2)).astype(object)
     numbers = RNG.integers(0, 5, (20, 2)).astype(np.int64)

@@ -133,6 +133,35 @@ def boosted(kind, target, missing=False, **parameters):
     return make
 
 
+def boosted_categories(kind, **parameters):
+    """Sets of categories, which the exporter writes as chains of equalities that meet in one node."""
+
+    def make():
+        import lightgbm
+        import pandas
+        import xgboost
+        from onnxmltools import convert_lightgbm, convert_xgboost
+        from onnxmltools.convert.common.data_types import FloatTensorType as Floats
+
+        values = X[:, :4].copy()
+        values[:, 3] = np.random.default_rng(8).integers(0, 9, ROWS)
+        frame = pandas.DataFrame(values, columns=["f0", "f1", "f2", "f3"])
+        frame["f3"] = frame["f3"].astype(int).astype("category")
+        target = NUMBER + np.array([3, -1, 2, -2, 0, 1, -3, 2, -1])[values[:, 3].astype(int)]
+        model = getattr({"XGB": xgboost, "LGB": lightgbm}[kind[:3]], kind)(n_estimators=12, n_jobs=1, **parameters).fit(frame, target)
+        convert = convert_xgboost if kind.startswith("XGB") else convert_lightgbm
+        onnx = convert(model, initial_types=[("X", Floats([None, 4]))])
+        node = next(node for node in onnx.graph.node if node.op_type == "TreeEnsembleRegressor")
+        lists = {a.name: a for a in node.attribute}
+        splits = [i for i, mode in enumerate(lists["nodes_modes"].strings) if mode != b"LEAF"]
+        trees = lists["nodes_treeids"].ints
+        children = [(trees[i], lists[name].ints[i]) for i in splits for name in ("nodes_truenodeids", "nodes_falsenodeids")]
+        assert len(set(children)) < len(children), "no node is shared any more"
+        return onnx.SerializeToString(), {"X": values[:60]}
+
+    return make
+
+
 def gaussian_classes(kernel):
     """onnxruntime lacks an operator of this one, so it is compared with scikit-learn itself."""
 
@@ -228,8 +257,10 @@ def cases():
     yield "nu-svc", converted(svm.NuSVC(), BINARY)
     yield "svr", converted(svm.SVR(), NUMBER)
     yield "svr-poly", converted(svm.SVR(kernel="poly"), NUMBER)
+    yield "svr-linear", converted(svm.SVR(kernel="linear", C=0.01), NUMBER)
     yield "linear-svr", converted(svm.LinearSVR(), NUMBER)
     yield "one-class-svm", converted(svm.OneClassSVM(), None)
+    yield "one-class-svm-linear", converted(svm.OneClassSVM(kernel="linear", nu=0.1), None, x=X + 3, test=TEST + np.float32(3.1))
     yield "linear-regression", converted(lm.LinearRegression(), NUMBER)
     yield "theil-sen-double", converted(lm.TheilSenRegressor(random_state=0), np.abs(NUMBER) + np.float32(0.1), dtype=np.float64)
     yield "linear-regression-2", converted(lm.LinearRegression(), TWO)
@@ -250,6 +281,8 @@ def cases():
     yield "decision-tree-regressor", converted(tree.DecisionTreeRegressor(max_depth=6), NUMBER)
     yield "forest-binary", converted(en.RandomForestClassifier(20, random_state=0), BINARY, zipmap=off)
     yield "forest-3", converted(en.RandomForestClassifier(20, random_state=0), Y, zipmap=off)
+    yield "forest-1", unlike(en.RandomForestClassifier(5, random_state=0), np.full(ROWS, 7), dtype=np.float32, options={"zipmap": False})
+    yield "extra-trees-1-words", unlike(en.ExtraTreesClassifier(5, random_state=0), np.full(ROWS, "one"), dtype=np.float32, options={"zipmap": False})
     yield "forest-3-double", converted(en.RandomForestClassifier(20, random_state=0), Y, dtype=np.float64, zipmap=off)
     yield "forest-regressor", converted(en.RandomForestRegressor(20, random_state=0), NUMBER)
     yield "forest-regressor-2", converted(en.RandomForestRegressor(20, random_state=0), TWO)
@@ -360,6 +393,8 @@ def cases():
     yield "lgb-3", boosted("LGBMClassifier", Y)
     yield "lgb-regressor", boosted("LGBMRegressor", NUMBER)
     yield "lgb-missing", boosted("LGBMRegressor", NUMBER, missing=True)
+    yield "xgb-categories", boosted_categories("XGBRegressor", max_depth=4, enable_categorical=True, tree_method="hist")
+    yield "lgb-categories", boosted_categories("LGBMRegressor", verbose=-1, min_data_per_group=3, cat_smooth=0.1)
     import onnx_hand
     import onnx_networks
     import onnx_text

@@ -199,6 +199,9 @@ fn refusals_name_the_tree_and_the_line() {
     }
     let cut = read(text.replacen("leaf_value=", "leaf_value=0", 1).as_bytes()).unwrap_err();
     assert!(cut.message().contains("tree 0 ends on line") && cut.message().contains("tree_sizes"), "{cut}");
+    assert!(cut.message().contains("cut or changed"), "{cut}");
+    let cut = read(text.replace('\n', "\r\n").as_bytes()).unwrap_err();
+    assert!(cut.message().contains("its lines end in CR LF, which LightGBM itself does not read"), "{cut}");
 }
 
 /// A file of `trees` over one column, as version 4 writes it; `sized` says how long each is.

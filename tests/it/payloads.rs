@@ -350,7 +350,7 @@ fn libsvm_counts_from_where_it_says_or_from_its_smallest_index() {
         all_answer(&server, "house", media, &first_and_last, &from_one);
     }
     all_answer(&server, "house", "text/libsvm", &first_and_last, &["0:1992 7:1", "0:1992 7:1 3:nan 4:NaN"]);
-    all_answer(&server, "house", "text/libsvm", &row("1659.5,,,,,,,"), &["1:1659.5"]);
+    all_answer(&server, "house", "text/libsvm", &row("1659.5,,,,,,,"), &["1:1659.5", "0 qid:3 1:1659.5", "qid:3 1:1659.5"]);
     all_answer(&server, "house", "text/libsvm;indexing=0", &second, &["1:1659.5"]);
     all_answer(&server, "house", "text/libsvm; a=b; Indexing = 0", &second, &["1:1659.5"]);
     all_answer(&server, "house", "text/libsvm", &row(",,,,,,,"), &["1", "0.5 # no feature at all"]);
@@ -367,7 +367,8 @@ fn libsvm_counts_from_where_it_says_or_from_its_smallest_index() {
         (":1", "row 1: `:1` is no `index:value`"),
         ("1:1 2", "row 1: `2` is no `index:value`"),
         ("label 1:1", "row 1: `label` is no `index:value`"),
-        ("1 qid:3 1:1", "row 1: `qid:3` is no `index:value`"),
+        ("1 qid:x 1:1", "row 1: `qid:x` is no `index:value`"),
+        ("1 1:1 qid:3", "row 1: `qid:3` is no `index:value`"),
         ("", "the body holds no row"),
         ("# nothing\n \n", "the body holds no row"),
     ];

@@ -9,6 +9,7 @@ mod ahead;
 use rookery::runtime;
 use serde_json::{Value, json};
 
+use crate::onnx::{Graph, info, node, tensor};
 use crate::support::{Reply, Server};
 use crate::xgboost::fixture_folder;
 
@@ -270,4 +271,57 @@ fn a_model_file_is_checked_without_a_server() {
     assert!(
         runtime::prepare(rookery::artifact::Artifact::read(linear().as_slice(), rookery::artifact::Limits::default()).unwrap()).is_ok()
     );
+}
+
+#[test]
+fn what_is_missing_goes_on_to_models_that_take_it() {
+    let pipes = Pipes::start();
+    let scaler = |columns: usize| {
+        let graph = Graph {
+            nodes: vec![node("Mul", "", &["X", "scale"], &["Y"])],
+            weights: vec![tensor("scale", &[i64::try_from(columns).unwrap()], &vec![1.0; columns])],
+            inputs: vec![info("X", 1, &[-1, i64::try_from(columns).unwrap()])],
+            outputs: vec![info("Y", 1, &[-1, i64::try_from(columns).unwrap()])],
+        };
+        graph.file()
+    };
+    pipes.place.put_model("p/scale6", &scaler(6)).expect(201);
+    pipes.place.put_model("p/scale2", &scaler(2)).expect(201);
+    let row = format!("{0}\n,{1}\n", pipes.row, pipes.row.split_once(',').unwrap().1);
+    let ask = |name: &str, stages: Value, rows: &str| {
+        pipes.place.put_endpoint(name, &stages);
+        pipes.place.invoke(name, None, &pipes.place.admin, rows)
+    };
+    let alone = ask("alone", json!([{ "model": "p/classes.json" }]), &row).expect(200);
+    let (first, second) = (&alone.json()["predictions"][0], &alone.json()["predictions"][1]);
+    assert_ne!(first, second, "the missing value says nothing");
+    for (name, stages) in [
+        ("scaled", json!([{ "model": "p/scale6" }, { "model": "p/classes.json" }])),
+        ("twice", json!([{ "model": "p/scale6", "output": ["score"] }, { "model": "p/scale6" }, { "model": "p/classes.json" }])),
+    ] {
+        assert_eq!(ask(name, stages, &row).expect(200).body, alone.body, "{name}");
+    }
+    // Nearest neighbours take none; nor is what is missing an answer.
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("points.csv"), "y,a,b\n7,0,0\n3,9,9\n").unwrap();
+    let (code, _, error) = crate::support::rookery(&["train", "knn", &path("points.csv"), "-o", &path("knn"), "--k", "1"], "");
+    assert_eq!(code, 0, "{error}");
+    pipes.place.put_model("p/knn", &std::fs::read(path("knn")).unwrap()).expect(201);
+    for (name, last, why) in [
+        (
+            "neighbours",
+            json!({ "model": "p/knn" }),
+            "stage 2 (`p/knn`): row 2, column 2 (`b`) is missing in what the stage before gives; this model takes no missing values",
+        ),
+        (
+            "clips",
+            json!({ "postprocess": { "clip": [0, 1] } }),
+            "stage 1 (`p/scale2`): the model's answer for row 2 is not a finite number",
+        ),
+        ("last", json!({ "model": "p/scale2" }), "stage 2 (`p/scale2`): the model's answer for row 2 is not a finite number"),
+    ] {
+        let message = ask(name, json!([{ "model": "p/scale2" }, last]), "1,2\n3,\n").expect(424).message();
+        assert_eq!(message, why);
+    }
 }

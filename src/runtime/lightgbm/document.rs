@@ -203,8 +203,13 @@ impl<'a> Document<'a> {
         };
         if let Some(sizes) = &head.sizes {
             if before != self.expected || (is_tail(text) && self.trees != sizes.len()) {
+                let why = if self.bytes.windows(2).take(before).any(|two| two == b"\r\n") {
+                    "its lines end in CR LF, which LightGBM itself does not read: write them with LF"
+                } else {
+                    "the file was cut or changed"
+                };
                 return Err(Error::invalid(format!(
-                    "tree {} ends on line {number}, not where the head's `tree_sizes` says; the file was cut or changed",
+                    "tree {} ends on line {number}, not where the head's `tree_sizes` says; {why}",
                     self.trees.saturating_sub(1)
                 )));
             }

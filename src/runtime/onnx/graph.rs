@@ -127,6 +127,11 @@ impl Inputs<'_, '_> {
         self.optional(at).ok_or_else(|| fault(format!("input {at} is missing")))
     }
 
+    /// Whether a value of this input that cannot be used is no fault: what a trial row holds means nothing, a constant does.
+    pub(crate) fn forgives(&self, at: usize) -> bool {
+        self.meter.trial && self.ids.get(at).is_some_and(|&id| id as usize >= self.constants.len())
+    }
+
     /// An input to change in place: moved where nobody reads it later, else copied.
     ///
     /// # Errors
@@ -366,7 +371,7 @@ impl Planner<'_> {
             let sources: SmallVec<[Option<Source>; 4]> =
                 node.input.iter().map(String::as_str).chain(captured.iter().copied()).map(find).collect();
             if node.op_type == "ZipMap" && node.domain == "ai.onnx.ml" {
-                // A map of scores by label says no more than labels and scores.
+                // A map of scores by label says no more than labels and scores; that they are as many, the trial row shows.
                 let source = sources.first().copied().flatten().ok_or_else(|| wrap(Error::invalid("it has no input")))?;
                 if let Some(output) = node.output.first() {
                     names.insert(output, source);

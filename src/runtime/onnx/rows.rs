@@ -9,7 +9,7 @@ use super::meter::{Meter, STEPS_PER_NANO};
 use super::value::{self, Data, Shape, Value, View, fault};
 use super::{Engine, Head, proto};
 use crate::error::{Error, Kind, Result};
-use crate::names::shown;
+use crate::names::{counted, shown};
 use crate::runtime::pipeline::CELLS_MAX;
 use crate::tensor::{Block, Part, Tensor, ValueKind};
 
@@ -21,6 +21,8 @@ const PARTS_MAX: usize = 4096;
 pub(super) struct Input {
     /// Axes behind the rows.
     tail: Shape,
+    /// Its first column among those of all inputs.
+    start: usize,
     /// Whether whole numbers are 32 bits wide in the graph.
     narrow: bool,
     kind: ValueKind,
@@ -48,6 +50,7 @@ pub(super) fn kind_of(element: i32) -> Option<ValueKind> {
 /// The inputs that requests fill, and whether any is made for a single row.
 pub(super) fn inputs(graph: &proto::Graph) -> Result<(Vec<Input>, Vec<Part>, bool)> {
     let (mut inputs, mut parts, mut single) = (Vec::new(), Vec::new(), false);
+    let mut start = 0usize;
     let constant: std::collections::HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
     for info in graph.input.iter().filter(|info| !constant.contains(info.name.as_str())) {
         let refuse = |why: &str| Error::invalid(format!("input `{}` {why}", shown(&info.name)));
@@ -55,7 +58,7 @@ pub(super) fn inputs(graph: &proto::Graph) -> Result<(Vec<Input>, Vec<Part>, boo
             return Err(refuse("is a map, a sequence or of no type; rows of numbers or text are taken"));
         };
         let kind = kind_of(tensor.element).ok_or_else(|| {
-            refuse(&format!("is of ONNX type {}; float, double, int64, int32, bool and string are taken", tensor.element))
+            refuse(&format!("is of {}; float, double, int64, int32, bool and string are taken", value::word(tensor.element)))
         })?;
         let shape = tensor.shape.as_ref().ok_or_else(|| refuse("has no shape; export the model with one"))?;
         let Some((rows, tail)) = shape.dim.split_first() else { return Err(refuse("is a single value, not rows")) };
@@ -77,7 +80,8 @@ pub(super) fn inputs(graph: &proto::Graph) -> Result<(Vec<Input>, Vec<Part>, boo
         if inputs.len() == PARTS_MAX || sides.len() + 1 > value::RANK_MAX {
             return Err(refuse("is one too many or has too many dimensions"));
         }
-        inputs.push(Input { tail: sides, narrow: tensor.element == 6, kind });
+        inputs.push(Input { tail: sides, start, narrow: tensor.element == 6, kind });
+        start = start.saturating_add(columns);
         parts.push(Part { name: info.name.as_str().into(), kind, columns });
     }
     if parts.is_empty() {
@@ -128,6 +132,19 @@ fn declared(info: &proto::ValueInfo, made: View<'_>) -> Result<()> {
     Err(Error::invalid(format!("output `{name}` is declared as {word}, and the graph makes {made}; it must make what it declares")))
 }
 
+/// Refuses scores by label that are not as many as the labels.
+fn mapped(graph: &proto::Graph, info: &proto::ValueInfo, scores: usize) -> Result<()> {
+    let makes = |node: &&proto::Node| node.op_type == "ZipMap" && node.output.contains(&info.name);
+    let Some(node) = graph.node.iter().find(makes) else { return Ok(()) };
+    let lists = node.attribute.iter().filter(|attribute| attribute.name.starts_with("classlabels_"));
+    let labels: usize = lists.map(|list| list.strings.len() + list.ints.len()).sum();
+    if labels == scores {
+        return Ok(());
+    }
+    let text = format!("it has {}, and its input has {} for a row", counted(labels, "class label"), counted(scores, "score"));
+    Err(Error::invalid(text).within(super::graph::place(node)))
+}
+
 /// Runs the graph on one row and on two, to see what its outputs look like and what a row costs.
 pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &proto::Graph, single: bool) -> Result<Head> {
     let run = |rows: usize, spent: u64| {
@@ -162,6 +179,7 @@ pub(super) fn trial(engine: &Engine, inputs: &[Input], parts: &[Part], graph: &p
             return Err(Error::invalid(text));
         }
         declared(info, value.data.view())?;
+        mapped(graph, info, count)?;
         columns.push(count);
     }
     let second = if single { None } else { run(2, first.steps()).ok() };
@@ -206,8 +224,12 @@ impl Input {
             Block::F32(tensor) => View::F32(cut(tensor, first, rows)),
             Block::F64(tensor) => View::F64(cut(tensor, first, rows)),
             Block::I64(tensor) if self.narrow => {
-                let narrow = |&x: &i64| i32::try_from(x).map_err(|_| fault(format!("{x} does not fit 32 bits, which the model takes")));
-                let list = cut(tensor, first, rows).iter().map(narrow).collect::<Result<Vec<i32>>>()?;
+                let narrow = |(at, &x): (usize, &i64)| {
+                    let (row, column) = (first + at / tensor.columns().max(1) + 1, self.start + at % tensor.columns().max(1) + 1);
+                    let text = || format!("row {row}, column {column} is {x}, which does not fit the model's 32-bit whole numbers");
+                    i32::try_from(x).map_err(|_| Error::invalid(text()))
+                };
+                let list = cut(tensor, first, rows).iter().enumerate().map(narrow).collect::<Result<Vec<i32>>>()?;
                 return Ok(Slot::Owned(Value::new(self.shape(rows), list)));
             }
             Block::I64(tensor) => View::I64(cut(tensor, first, rows)),

@@ -270,7 +270,9 @@ impl Value {
                 Data::Text(tensor.string_data.iter().map(text).collect::<Result<_>>()?)
             }
             other => {
-                return Err(unserved(format!("it holds values of ONNX type {other}; float, double, integers, bool and string are taken")));
+                let text =
+                    format!("it holds values of {}; float, double, int8 to int64, uint8, uint16, bool and string are taken", word(other));
+                return Err(unserved(text));
             }
         };
         Ok(Self { shape, data })
@@ -357,6 +359,41 @@ pub(crate) fn wrong_type(found: View<'_>) -> Error {
 /// The refusal of shapes that do not go together.
 pub(crate) fn wrong_shapes(a: &[usize], b: &[usize]) -> Error {
     Error::new(Kind::Model, format!("shapes {a:?} and {b:?} do not fit"))
+}
+
+/// What ONNX calls a type that it numbers.
+pub(crate) fn word(number: i32) -> String {
+    const WORDS: [&str; 27] = [
+        "no type",
+        "float",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "int32",
+        "int64",
+        "string",
+        "bool",
+        "float16",
+        "double",
+        "uint32",
+        "uint64",
+        "complex64",
+        "complex128",
+        "bfloat16",
+        "float8e4m3fn",
+        "float8e4m3fnuz",
+        "float8e5m2",
+        "float8e5m2fnuz",
+        "uint4",
+        "int4",
+        "float4e2m1",
+        "float8e8m0",
+        "uint2",
+        "int2",
+    ];
+    let known = usize::try_from(number).ok().and_then(|number| WORDS.get(number));
+    known.map_or_else(|| format!("ONNX type {number}"), |word| (*word).to_owned())
 }
 
 /// The refusal of what is well-formed and not had here: another runtime may have it. While a graph is prepared it is

@@ -1,6 +1,7 @@
 //! What operators make of values at the edges: matrices in stacks, missing numbers, blocks, wrapped ends, and outputs that
 //! are not what they are declared as. `tests/fidelity/onnx_hand.py` compares the same with onnxruntime.
 
+use super::answers::{ask, serving};
 use super::*;
 
 /// The one output for arrays of 32-bit numbers, each so many columns wide.
@@ -159,4 +160,92 @@ fn outputs_are_what_they_are_declared_as() {
     let mut scores = declared(7);
     scores.outputs[1] = info("scores", 7, &[-1, 3]);
     refused(&scores, "output `scores` is declared as int64, and the graph makes float");
+}
+
+fn wholes(name: &str, dims: &[i64], values: &[i64]) -> Wire {
+    let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    dims.iter().fold(Wire::default(), |wire, &dim| wire.int(1, dim)).int(2, 7).bytes(8, name).bytes(9, raw)
+}
+
+#[test]
+fn a_trial_row_need_not_be_one_that_the_model_answers() {
+    // Text that is read as a number, and an index that is far from 0.
+    let read_text = Graph {
+        nodes: vec![node("Cast", "", &["X"], &["Y"]).put(5, int("to", 1))],
+        weights: vec![],
+        inputs: vec![info("X", 8, &[-1, 2])],
+        outputs: vec![info("Y", 1, &[-1, 2])],
+    };
+    let shifted = Graph {
+        nodes: vec![
+            node("Sub", "", &["X", "hundred"], &["at"]),
+            node("Gather", "", &["table", "at"], &["three"]),
+            node("Squeeze", "", &["three", "second"], &["Y"]),
+        ],
+        weights: vec![wholes("hundred", &[], &[100]), wholes("second", &[1], &[1]), tensor("table", &[2, 2], &[1.0, 2.0, 3.0, 4.0])],
+        inputs: vec![info("X", 7, &[-1, 1])],
+        outputs: vec![info("Y", 1, &[-1, 2])],
+    };
+    let server = serving(&[("text", read_text), ("shifted", shifted.clone())]);
+    for (model, row, wanted) in [("text", "1.5,-2", r#"[1.5,-2.0]"#), ("shifted", "101", "[3.0,4.0]"), ("shifted", "99", "[3.0,4.0]")] {
+        let reply = ask(&server, model, "text/csv", row).expect(200).text();
+        assert_eq!(reply, format!(r#"{{"predictions":[{{"score":{wanted}}}]}}"#));
+    }
+    for (model, row, why) in [("text", "1.5,x", "`x` is not a number"), ("shifted", "102", "index 2 is outside an axis of 2")] {
+        let message = ask(&server, model, "text/csv", row).expect(424).message();
+        assert!(message.contains(why), "{message}");
+    }
+    // An index that is part of the graph is one for every row.
+    let mut fixed = shifted;
+    fixed.nodes[0] = node("Add", "", &["hundred", "hundred"], &["at"]);
+    fixed.nodes[1] = node("Gather", "", &["X", "at"], &["three"]).put(5, int("axis", 1));
+    fixed.nodes[2] = node("Identity", "", &["three"], &["Y"]);
+    refused(&fixed, "index 200 is outside an axis of 1");
+}
+
+#[test]
+fn scores_by_label_are_as_many_as_the_labels() {
+    let mut graph = mixed();
+    graph.nodes[4] = node("ZipMap", "ai.onnx.ml", &["scores"], &["map"]).put(5, texts("classlabels_strings", &["old", "young", "dead"]));
+    refused(&graph, "operator `ZipMap` (node `ZipMap-node`): it has 3 class labels, and its input has 2 scores for a row");
+}
+
+#[test]
+fn a_number_too_large_for_a_graph_is_named_by_its_place() {
+    let graph = Graph {
+        nodes: vec![node("Concat", "", &["A", "B"], &["Y"]).put(5, int("axis", 1))],
+        weights: vec![],
+        inputs: vec![info("A", 6, &[-1, 1]), info("B", 6, &[-1, 2])],
+        outputs: vec![info("Y", 6, &[-1, 3])],
+    };
+    let mut long = graph.clone();
+    long.inputs = vec![info("A", 7, &[-1, 1]), info("B", 7, &[-1, 2])];
+    long.outputs = vec![info("Y", 7, &[-1, 3])];
+    let server = serving(&[("narrow", graph), ("long", long)]);
+    let message = ask(&server, "narrow", "text/csv", "1,2,3\n1,2,3000000000").expect(400).message();
+    assert_eq!(message, "stage 1 (`g/narrow`): row 2, column 3 is 3000000000, which does not fit the model's 32-bit whole numbers");
+    let reply = ask(&server, "long", "application/json", "[[1e18,1.50e1,-9007199254740993.0]]").expect(200).text();
+    assert_eq!(reply, r#"{"predictions":[{"score":[1000000000000000000,15,-9007199254740993]}]}"#);
+    for (row, why) in [("[[1e19,1,1]]", "column 1 (`A`) is too large"), ("[[1.5,1,1]]", "is `1.5`, no whole number")] {
+        let message = ask(&server, "long", "application/json", row).expect(400).message();
+        assert!(message.contains(why), "{message}");
+    }
+}
+
+#[test]
+fn a_recurrent_layer_is_refused_by_what_it_asks_for() {
+    let layer = |inputs: &[&str], attribute: Option<Wire>| {
+        let mut graph = recurrent();
+        let made = node("LSTM", "", inputs, &["all", "last"]).put(5, int("hidden_size", 2));
+        graph.nodes[2] = attribute.into_iter().fold(made, |node, attribute| node.put(5, attribute));
+        graph.weights.push(wholes("two", &[1], &[2]));
+        graph
+    };
+    let plain = ["steps", "W", "R", "B"];
+    assert!(read(&layer(&plain, None).file()).is_ok());
+    refused(&layer(&plain, Some(int("layout", 1))), "attribute `layout` puts the rows first, which is not served");
+    refused(&layer(&plain, Some(int("input_forget", 1))), "attribute `input_forget` couples two gates, which is not served");
+    refused(&layer(&["steps", "W", "R", "B", "", "", "", "B"], None), "peepholes are not served");
+    let shorter = layer(&["steps", "W", "R", "B", "two"], None);
+    refused(&shorter, "input `sequence_lens` makes some rows shorter than the 3 steps there are, which is not served");
 }

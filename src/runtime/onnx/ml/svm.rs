@@ -121,10 +121,10 @@ impl Op for Regressor {
         let (rows, list) = self.kernel.rows(inputs.get(0)?, inputs)?;
         let mut out = Vec::with_capacity(inputs.meter.size(&[rows])?);
         for block in list.chunks(self.kernel.block() * self.kernel.features) {
-            let kernels = self.kernel.values(block, self.rho);
             if self.coefficients.is_empty() {
-                out.extend(kernels);
+                out.extend(self.kernel.values(block, self.rho));
             } else {
+                let kernels = self.kernel.values(block, 0.0);
                 // Large terms cancel here, so they are added in 64 bits.
                 let sum = |row: &[f32]| row.iter().zip(&self.coefficients).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
                 out.extend(kernels.chunks_exact(self.kernel.count).map(|row| (sum(row) + f64::from(self.rho)) as f32));
@@ -243,7 +243,8 @@ impl Op for Classifier {
         }
         let step = self.kernel.block();
         for (block, out) in list.chunks(step * self.kernel.features).zip(out.chunks_mut(step * width)) {
-            let kernels = self.kernel.values(block, self.rho[0]);
+            // The sums of votes have their own rho.
+            let kernels = self.kernel.values(block, if self.votes { 0.0 } else { self.rho[0] });
             for (kernels, out) in kernels.chunks_exact(self.kernel.count).zip(out.chunks_exact_mut(width)) {
                 if !self.votes {
                     out.copy_from_slice(kernels);

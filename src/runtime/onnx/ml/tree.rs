@@ -1,8 +1,8 @@
 //! Tree ensembles, run by the flat walk where that gives the same answers.
 //!
 //! The flat walk knows `x < threshold` on 32-bit numbers. `x <= t` is `x < next_up(t)`; `>` and `>=` are those with the
-//! children exchanged; a 64-bit value is rounded to the side that keeps the comparison. Equality, 64-bit thresholds and
-//! the smallest or largest leaf go to `tree_wide.rs`. What happens to the sums is onnxruntime's, case by case. Next:
+//! children exchanged; a 64-bit value is rounded to the side that keeps the comparison. Equality, 64-bit thresholds,
+//! branches that meet again and the smallest or largest leaf go to `tree_wide.rs`. What happens to the sums is onnxruntime's, case by case. Next:
 //! `tree_raw.rs` and `tree_newest.rs`, which read them; `tree_wide.rs`.
 
 use std::borrow::Cow;
@@ -46,6 +46,18 @@ impl Raw {
         self.nodes.iter().filter(|node| node.mode == Mode::Leaf).count().saturating_mul(targets)
     }
 
+    /// Whether a node has two parents, or a root has one: no tree for the flat walk.
+    fn meets(&self) -> bool {
+        self.trees.iter().any(|&(first, count)| {
+            let mut below = vec![false; count];
+            let splits = self.nodes.iter().skip(first).take(count).filter(|node| node.mode != Mode::Leaf);
+            splits.flat_map(|node| [node.yes, node.no]).any(|child| match below.get_mut(child as usize) {
+                Some(seen) => child == 0 || std::mem::replace(seen, true),
+                None => false,
+            })
+        })
+    }
+
     /// The flat ensemble, if it answers the same; `strict` says that it matters which outputs a leaf names.
     fn flat(&self, targets: usize, strict: bool) -> Result<Option<Flat>> {
         let (mut up, mut down, mut infinite) = (false, false, false);
@@ -60,7 +72,7 @@ impl Raw {
                 Mode::Leaf => {}
             }
         }
-        if self.doubles || (up && down) {
+        if self.doubles || (up && down) || self.meets() {
             return Ok(None);
         }
         let (mut scalar, mut has) = (true, vec![false; targets]);
@@ -447,10 +459,14 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "TreeEnsembleClassifier" => {
             let labels = Labels::new(node)?;
             let count = labels.len();
-            if count < 2 {
-                return Err(Error::invalid("it has one class; two or more can be served"));
+            let post = Post::new(node)?;
+            let made = trees(node, Some(labels), count, Aggregate::Sum, post, || Raw::read(node, "class", count))?;
+            // A forest of one class answers it with its share. Of boosted trees that score is none of what libraries answer.
+            let shares = post == Post::None && matches!(made.finish, Finish::Classifier { all_positive: true, .. });
+            if count == 1 && !shares {
+                return Err(Error::invalid("it has one class whose scores are no shares; two or more classes can be served"));
             }
-            boxed(trees(node, Some(labels), count, Aggregate::Sum, Post::new(node)?, || Raw::read(node, "class", count))?).map(Some)
+            boxed(made).map(Some)
         }
         "TreeEnsembleRegressor" => {
             let count = targets()?;

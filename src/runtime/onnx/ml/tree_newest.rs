@@ -2,6 +2,8 @@
 //!
 //! Read into the same form as the older ones. Next: `tree_wide.rs`, where sets are looked into.
 
+use std::collections::{HashMap, VecDeque};
+
 use super::super::node::Node;
 use super::super::value::Data;
 use super::tree_raw::{FEATURE_MAX, Mode, Raw, RawNode};
@@ -66,11 +68,14 @@ pub(super) fn newest(node: &Node<'_>, targets: usize) -> Result<Raw> {
     for &root in node.ints("tree_roots") {
         let first = raw.nodes.len();
         // Places still to be filled: which node or leaf, and in which slot of whom it goes.
-        let mut queue = std::collections::VecDeque::from([(root, false, usize::MAX, false)]);
+        let mut queue = VecDeque::from([(root, false, usize::MAX, false)]);
+        // Where each split of this tree went: branches may meet again.
+        let mut placed: HashMap<i64, usize, foldhash::fast::RandomState> = HashMap::default();
         while let Some((id, leaf, parent, is_yes)) = queue.pop_front() {
-            let place = raw.nodes.len();
+            let known = if leaf { None } else { placed.get(&id).copied() };
+            let place = known.unwrap_or(raw.nodes.len());
             if place >= limit {
-                return Err(Error::invalid("its trees share nodes or have a cycle"));
+                return Err(Error::invalid("its trees share too many nodes"));
             }
             let local = u32::try_from(place - first).unwrap_or(u32::MAX);
             if let Some(parent) = raw.nodes.get_mut(parent) {
@@ -79,6 +84,9 @@ pub(super) fn newest(node: &Node<'_>, targets: usize) -> Result<Raw> {
                 } else {
                     parent.no = local;
                 }
+            }
+            if known.is_some() {
+                continue;
             }
             let outside = || Error::invalid(format!("a tree names node {id}, which is not there"));
             let at = usize::try_from(id).map_err(|_| outside())?;
@@ -107,6 +115,7 @@ pub(super) fn newest(node: &Node<'_>, targets: usize) -> Result<Raw> {
             made.value = splits.get(at).copied().ok_or_else(outside)?;
             made.missing_yes = missing.get(at) == Some(&1);
             raw.nodes.push(made);
+            placed.insert(id, place);
             queue.push_back((get(yes)?, get(yes_leaf)? != 0, place, true));
             queue.push_back((get(no)?, get(no_leaf)? != 0, place, false));
         }

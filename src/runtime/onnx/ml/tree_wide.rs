@@ -1,6 +1,7 @@
-//! The trees that the flat walk does not take: equality, sets, 64-bit thresholds, the smallest or largest leaf.
+//! The trees that the flat walk does not take: equality, sets, 64-bit thresholds, the smallest or largest leaf, and those
+//! whose branches meet again.
 //!
-//! Nodes of 64 bits, walked one row and tree at a time; every child was reached once from its root when this was made,
+//! Nodes of 64 bits, walked one row and tree at a time; no node lies below itself, which was checked when this was made,
 //! so a walk ends. Next: `tree.rs`, which decides who comes here.
 
 use super::super::value::fault;
@@ -8,8 +9,10 @@ use super::tree::Aggregate;
 use super::tree_raw::{Mode, Raw};
 use crate::error::{Error, Result};
 
-/// The deepest tree.
-const DEPTH_MAX: u64 = 4096;
+/// The deepest tree. A set of categories may be written as a chain, a node for each.
+const DEPTH_MAX: u32 = 1 << 16;
+/// In place of a node's levels: it is being gone into.
+const ON_PATH: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Node {
@@ -39,6 +42,41 @@ fn place(at: usize) -> Result<u32> {
     u32::try_from(at).map_err(|_| Error::invalid("its trees are too many"))
 }
 
+/// The levels of one tree. Branches may meet again, as in exported sets of categories; what was gone into once is
+/// remembered, so this takes no longer than the tree has nodes.
+fn levels_of(raw: &Raw, first: usize, count: usize) -> Result<u32> {
+    let mut levels = vec![0u32; count];
+    let mut path = vec![0u32];
+    while let Some(&number) = path.last() {
+        let mut below = 0;
+        if let Some(slot) = levels.get_mut(number as usize) {
+            *slot = ON_PATH;
+        }
+        let node = raw.nodes.get(first + number as usize).filter(|node| node.mode != Mode::Leaf);
+        let mut open = None;
+        for child in node.iter().flat_map(|node| [node.yes, node.no]) {
+            match levels.get(child as usize) {
+                Some(0) => open = Some(child),
+                Some(&ON_PATH) => return Err(Error::invalid(format!("node {child} is below itself: the tree has a cycle"))),
+                Some(&levels) => below = below.max(levels),
+                None => return Err(Error::invalid(format!("node {child} is outside the tree of {count} nodes"))),
+            }
+        }
+        if let Some(child) = open {
+            path.push(child);
+            continue;
+        }
+        if below >= DEPTH_MAX {
+            return Err(Error::invalid(format!("it is deeper than {DEPTH_MAX} levels")));
+        }
+        path.pop();
+        if let Some(slot) = levels.get_mut(number as usize) {
+            *slot = below + 1;
+        }
+    }
+    Ok(levels.first().copied().unwrap_or_default())
+}
+
 impl Wide {
     /// Checks every tree on the way.
     pub(super) fn new(raw: &Raw, targets: usize, aggregate: Aggregate) -> Result<Self> {
@@ -46,28 +84,9 @@ impl Wide {
         let (mut nodes, mut roots) = (Vec::with_capacity(raw.nodes.len()), Vec::with_capacity(raw.trees.len()));
         for (tree, &(first, count)) in raw.trees.iter().enumerate() {
             roots.push(place(first)?);
-            let mut seen = vec![false; count];
-            let mut stack = vec![(0u32, 1u64)];
-            let mut deepest = 0;
-            while let Some((number, depth)) = stack.pop() {
-                match seen.get_mut(number as usize) {
-                    Some(seen) if !*seen => *seen = true,
-                    _ => {
-                        return Err(Error::invalid(format!("node {number} is reached twice or is outside: the tree has a cycle"))
-                            .within(format_args!("tree {tree}")));
-                    }
-                }
-                deepest = deepest.max(depth);
-                if deepest > DEPTH_MAX {
-                    return Err(Error::invalid(format!("it is deeper than {DEPTH_MAX} levels")).within(format_args!("tree {tree}")));
-                }
-                if let Some(node) = raw.nodes.get(first + number as usize).filter(|node| node.mode != Mode::Leaf) {
-                    stack.push((node.yes, depth + 1));
-                    stack.push((node.no, depth + 1));
-                }
-            }
+            let deepest = levels_of(raw, first, count).map_err(|error| error.within(format_args!("tree {tree}")))?;
             let leaves = raw.nodes.iter().skip(first).take(count).filter(|node| node.mode == Mode::Leaf);
-            levels += deepest + u64::from(leaves.map(|leaf| leaf.no).max().unwrap_or_default());
+            levels += u64::from(deepest) + u64::from(leaves.map(|leaf| leaf.no).max().unwrap_or_default());
             for node in raw.nodes.iter().skip(first).take(count) {
                 let (yes, no) = if node.mode == Mode::Leaf {
                     (node.yes, place(node.yes as usize + node.no as usize)?)
@@ -137,5 +156,38 @@ impl Wide {
             at = if yes || (node.missing_yes && x.is_nan()) { node.yes } else { node.no };
         }
         &[]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree_raw::RawNode;
+    use super::*;
+
+    /// One tree by its children; of a leaf both are the same as itself.
+    fn levels(children: &[(u32, u32)]) -> Result<u32> {
+        let node = |(at, &(yes, no)): (usize, &(u32, u32))| {
+            let mode = if yes as usize == at && no as usize == at { Mode::Leaf } else { Mode::Equal };
+            RawNode { mode, feature: 0, value: 0.0, yes, no, missing_yes: false }
+        };
+        let raw = Raw { nodes: children.iter().enumerate().map(node).collect(), ..Raw::default() };
+        levels_of(&raw, 0, children.len())
+    }
+
+    #[test]
+    fn branches_may_meet_and_none_may_lead_back() {
+        assert_eq!(levels(&[(0, 0)]).unwrap(), 1);
+        assert_eq!(levels(&[(1, 2), (3, 2), (2, 2), (3, 3)]).unwrap(), 3);
+        // The longer way to a shared node counts, whichever is gone first.
+        assert_eq!(levels(&[(3, 1), (2, 3), (3, 4), (4, 4), (4, 4)]).unwrap(), 5);
+        assert_eq!(levels(&[(1, 3), (2, 3), (3, 4), (4, 4), (4, 4)]).unwrap(), 5);
+        for children in [&[(0, 1), (1, 1)][..], &[(1, 2), (2, 2), (1, 3), (3, 3)], &[(1, 3), (2, 3), (0, 3), (3, 3)]] {
+            assert!(levels(children).unwrap_err().message().contains("cycle"), "{children:?}");
+        }
+        // Two to the power of a thousand ways.
+        let chain: Vec<(u32, u32)> = (0..1000).map(|at| (at + 1, at + 1)).chain([(1000, 1000)]).collect();
+        assert_eq!(levels(&chain).unwrap(), 1001);
+        let deep: Vec<(u32, u32)> = (0..DEPTH_MAX).map(|at| (at + 1, at + 1)).chain([(DEPTH_MAX, DEPTH_MAX)]).collect();
+        assert!(levels(&deep).unwrap_err().message().contains("deeper"));
     }
 }

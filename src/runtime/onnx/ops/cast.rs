@@ -5,7 +5,7 @@
 use super::super::graph::Inputs;
 use super::super::meter::Meter;
 use super::super::node::Node;
-use super::super::value::{Data, Value, View, fault, unserved};
+use super::super::value::{Data, Value, View, fault, unserved, word};
 use super::{Op, Values, boxed, one};
 use crate::error::Result;
 use crate::names::shown;
@@ -39,6 +39,11 @@ impl To {
             _ => return None,
         })
     }
+}
+
+/// What ONNX calls the type of an attribute.
+pub(in super::super) fn word_of(number: i64) -> String {
+    i32::try_from(number).map_or_else(|_| format!("ONNX type {number}"), word)
 }
 
 /// A number cut to a whole one as processors do it, and so onnxruntime: what is no number, or does not fit, becomes the
@@ -88,8 +93,8 @@ impl Cut for i32 {
 /// The most bytes of a number that is printed.
 const PRINTED: usize = 24;
 
-/// The value as another type.
-pub(in super::super) fn cast(value: Value, to: To, meter: &Meter) -> Result<Value> {
+/// The value as another type. Text that is no number is 0 where that is `forgiven`.
+pub(in super::super) fn cast(value: Value, to: To, forgiven: bool, meter: &Meter) -> Result<Value> {
     let Value { shape, data } = value;
     match (&data, to) {
         // Kept as they are, or read.
@@ -126,7 +131,7 @@ pub(in super::super) fn cast(value: Value, to: To, meter: &Meter) -> Result<Valu
             let list: Vec<i32> = list.into_iter().map(i32::from).collect();
             numbers!(list, 0)
         }
-        (Data::Text(list), _) => texts(&list, to)?,
+        (Data::Text(list), _) => texts(&list, to, forgiven)?,
     };
     Ok(Value { shape, data })
 }
@@ -140,15 +145,20 @@ fn small(x: i32, bits: u32, sign: bool) -> i32 {
     }
 }
 
-fn texts(list: &[Box<str>], to: To) -> Result<Data> {
-    fn read<T: std::str::FromStr>(text: &str) -> Result<T> {
-        text.trim().parse().map_err(|_| fault(format!("`{}` is not a number", shown(text))))
+fn texts(list: &[Box<str>], to: To, forgiven: bool) -> Result<Data> {
+    fn read<T: std::str::FromStr + Default>(list: &[Box<str>], forgiven: bool) -> Result<Vec<T>> {
+        let one = |text: &str| match text.trim().parse() {
+            Ok(number) => Ok(number),
+            Err(_) if forgiven => Ok(T::default()),
+            Err(_) => Err(fault(format!("`{}` is not a number", shown(text)))),
+        };
+        list.iter().map(|text| one(text)).collect()
     }
     Ok(match to {
-        To::F32 => Data::F32(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
-        To::F64 => Data::F64(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
-        To::I64 => Data::I64(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
-        To::I32 => Data::I32(list.iter().map(|text| read(text)).collect::<Result<_>>()?),
+        To::F32 => Data::F32(read(list, forgiven)?),
+        To::F64 => Data::F64(read(list, forgiven)?),
+        To::I64 => Data::I64(read(list, forgiven)?),
+        To::I32 => Data::I32(read(list, forgiven)?),
         _ => return Err(fault("text can be cast to numbers only")),
     })
 }
@@ -209,7 +219,9 @@ struct Cast(To);
 
 impl Op for Cast {
     fn run(&self, inputs: &mut Inputs<'_, '_>) -> Result<Values> {
-        one(cast(inputs.take(0)?, self.0, inputs.meter)?)
+        // What a trial row holds means nothing.
+        let forgiven = inputs.forgives(0);
+        one(cast(inputs.take(0)?, self.0, forgiven, inputs.meter)?)
     }
 
     fn passes(&self, input: View<'_>) -> bool {
@@ -238,7 +250,8 @@ impl Op for CastLike {
             View::Bool(_) => To::Bool,
             View::Text(_) => To::Text,
         };
-        one(cast(inputs.take(0)?, to, inputs.meter)?)
+        let forgiven = inputs.forgives(0);
+        one(cast(inputs.take(0)?, to, forgiven, inputs.meter)?)
     }
 }
 
@@ -247,7 +260,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "Cast" => {
             let number = node.int("to", 0);
             let to =
-                To::numbered(number).ok_or_else(|| unserved(format!("attribute `to` asks for ONNX type {number}, which is not held")))?;
+                To::numbered(number).ok_or_else(|| unserved(format!("attribute `to` asks for {}, which is not held", word_of(number))))?;
             boxed(Cast(to)).map(Some)
         }
         "CastLike" => boxed(CastLike).map(Some),

@@ -1,6 +1,6 @@
 //! Picking and placing by index; every index is checked when it is used.
 //!
-//! Next: `select.rs` for operators that make indices.
+//! A trial row's own indices mean nothing, so one outside is then the first. Next: `select.rs` for operators that make indices.
 #![expect(clippy::indexing_slicing, reason = "axes were checked against the rank, indices against their axis")]
 
 use super::super::graph::Inputs;
@@ -19,6 +19,11 @@ pub(crate) fn place(index: i64, length: usize) -> Result<usize> {
         .ok_or_else(|| fault(format!("index {index} is outside an axis of {length}")))
 }
 
+/// As [`place`]; an index outside that is `forgiven` is the first.
+fn found(index: i64, length: usize, forgiven: bool) -> Result<usize> {
+    place(index, length).or_else(|error| if forgiven && length > 0 { Ok(0) } else { Err(error) })
+}
+
 #[derive(Debug)]
 struct Gather(i64);
 
@@ -27,7 +32,8 @@ impl Op for Gather {
         let (x, picks) = (inputs.get(0)?, inputs.get(1)?);
         let at = axis(self.0, x.shape.len())?;
         let (before, middle, after) = around(x.shape, at);
-        let places = picks.ints()?.iter().map(|&index| place(index, middle)).collect::<Result<Vec<usize>>>()?;
+        let forgiven = inputs.forgives(1);
+        let places = picks.ints()?.iter().map(|&index| found(index, middle, forgiven)).collect::<Result<Vec<usize>>>()?;
         let mut shape: Shape = x.shape[..at].into();
         shape.extend_from_slice(picks.shape);
         shape.extend_from_slice(&x.shape[at + 1..]);
@@ -58,7 +64,7 @@ impl Op for GatherElements {
             return Err(wrong_shapes(x.shape, picks.shape));
         }
         inputs.meter.size(picks.shape)?;
-        let places = elements(&picks.ints()?, picks.shape, x.shape, at)?;
+        let places = elements(&picks.ints()?, picks.shape, x.shape, at, inputs.forgives(1))?;
         one(Value {
             data: same!(inputs.meter, x.data, list => places.iter().filter_map(|&place| list.get(place).cloned()).collect())?,
             shape: picks.shape.into(),
@@ -67,14 +73,14 @@ impl Op for GatherElements {
 }
 
 /// For each index of an array of `shape`, the place in an array of `into` whose axis `at` it names.
-fn elements(indices: &[i64], shape: &[usize], into: &[usize], at: usize) -> Result<Vec<usize>> {
+fn elements(indices: &[i64], shape: &[usize], into: &[usize], at: usize, forgiven: bool) -> Result<Vec<usize>> {
     let (own, other) = (strides(shape), strides(into));
     let one = |(number, &index): (usize, &i64)| {
-        let mut found = place(index, into[at])? * other[at];
+        let mut place = found(index, into[at], forgiven)? * other[at];
         for axis in (0..shape.len()).filter(|&axis| axis != at) {
-            found += number / own[axis] % shape[axis].max(1) * other[axis];
+            place += number / own[axis] % shape[axis].max(1) * other[axis];
         }
-        Ok(found)
+        Ok(place)
     };
     indices.iter().enumerate().map(one).collect()
 }
@@ -97,14 +103,14 @@ impl Op for GatherNd {
         let run: usize = x.shape[batch + depth..].iter().product();
         let batches: usize = x.shape[..batch].iter().product();
         let whole: usize = x.shape[batch..].iter().product();
-        let indices = picks.ints()?;
+        let (indices, forgiven) = (picks.ints()?, inputs.forgives(1));
         let tuples = indices.len() / depth;
         let each = tuples.checked_div(batches).unwrap_or(0).max(1);
         let mut starts = Vec::with_capacity(tuples);
         for (number, tuple) in indices.chunks_exact(depth).enumerate() {
             let mut start = number / each * whole;
             for (step, &index) in tuple.iter().enumerate() {
-                start += place(index, x.shape[batch + step])? * own[batch + step];
+                start += found(index, x.shape[batch + step], forgiven)? * own[batch + step];
             }
             starts.push(start);
         }
@@ -202,7 +208,7 @@ impl Op for ScatterElements {
         if !fits {
             return Err(wrong_shapes(picks.shape, values.shape));
         }
-        let places = elements(&picks.ints()?, picks.shape, &into.shape, at)?;
+        let places = elements(&picks.ints()?, picks.shape, &into.shape, at, inputs.forgives(1))?;
         put(&mut into.data, &places, values.data, self.1, inputs.meter)?;
         one(into)
     }
@@ -219,7 +225,7 @@ impl Op for ScatterNd {
         let depth = depth.ok_or_else(|| wrong_shapes(&into.shape, picks.shape))?;
         let own = strides(&into.shape);
         let run: usize = into.shape[depth..].iter().product();
-        let indices = picks.ints()?;
+        let (indices, forgiven) = (picks.ints()?, inputs.forgives(1));
         if indices.len() / depth * run != values.data.len() {
             return Err(wrong_shapes(picks.shape, values.shape));
         }
@@ -227,7 +233,7 @@ impl Op for ScatterNd {
         for tuple in indices.chunks_exact(depth) {
             let mut start = 0;
             for (step, &index) in tuple.iter().enumerate() {
-                start += place(index, into.shape[step])? * own[step];
+                start += found(index, into.shape[step], forgiven)? * own[step];
             }
             places.extend(start..start + run);
         }

@@ -5,7 +5,7 @@
 use super::super::graph::Inputs;
 use super::super::node::Node;
 use super::super::value::{Arg, Shape, Value, View, each, fault, unserved, wrong_type};
-use super::cast::{To, cast};
+use super::cast::{To, cast, word_of};
 use super::shape::transpose;
 use super::{Op, Values, boxed, one};
 use crate::error::Result;
@@ -63,7 +63,7 @@ impl Op for EyeLike {
             (None, View::Bool(_)) => To::Bool,
             (None, other) => return Err(wrong_type(other)),
         };
-        one(cast(Value::new(x.shape, ones), to, inputs.meter)?)
+        one(cast(Value::new(x.shape, ones), to, false, inputs.meter)?)
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
         "EyeLike" => {
             let number = node.attribute("dtype").map(|dtype| dtype.i);
             let to = number.map(|number| {
-                To::numbered(number).ok_or_else(|| unserved(format!("attribute `dtype` asks for ONNX type {number}, which is not held")))
+                To::numbered(number).ok_or_else(|| unserved(format!("attribute `dtype` asks for {}, which is not held", word_of(number))))
             });
             boxed(EyeLike { diagonal: node.int("k", 0), to: to.transpose()? })
         }

@@ -103,7 +103,8 @@ impl Op for Recurrent {
         if let Some(lengths) = inputs.optional(4)
             && lengths.ints()?.iter().any(|&length| length != steps as i64)
         {
-            return Err(fault("rows of different lengths are not served"));
+            let text = format!("input `sequence_lens` makes some rows shorter than the {steps} steps there are, which is not served");
+            return Err(fault(text));
         }
         let begin = |at: usize| -> Result<Vec<f32>> {
             match inputs.optional(at) {
@@ -262,8 +263,13 @@ pub(super) fn parse(name: &str, node: &Node<'_>) -> Result<Option<Box<dyn Op>>> 
             };
         }
     }
-    if node.int("layout", 0) != 0 || node.int("input_forget", 0) != 0 || node.has_input(7) {
-        return Err(unserved("layout, input_forget and peepholes are not served"));
+    let asked = [
+        (node.int("layout", 0) != 0, "attribute `layout` puts the rows first, which is"),
+        (node.int("input_forget", 0) != 0, "attribute `input_forget` couples two gates, which is"),
+        (node.has_input(7), "peepholes are"),
+    ];
+    if let Some((_, what)) = asked.iter().find(|(is, _)| *is) {
+        return Err(unserved(format!("{what} not served")));
     }
     let clip = node.attribute("clip").map_or(f32::INFINITY, |attribute| attribute.f);
     if clip.is_nan() || clip <= 0.0 {
