@@ -113,7 +113,9 @@ impl Builder {
             for &number in &level {
                 match seen.get_mut(number as usize) {
                     Some(seen) if !*seen => *seen = true,
-                    Some(_) => return Err(Error::invalid(format!("node {number} is reached twice: the tree has a cycle or branches that meet"))),
+                    Some(_) => {
+                        return Err(Error::invalid(format!("node {number} is reached twice: the tree has a cycle or branches that meet")));
+                    }
                     None => return Err(Error::invalid(format!("node {number} is outside the tree of {count} nodes"))),
                 }
                 let flat = self.flat(node(number)?, number, &mut next, &mut below)?;
