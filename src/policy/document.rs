@@ -368,8 +368,8 @@ fn resource(text: &str, variables: bool) -> Result<Resource> {
     }
     // Fields left out at the end stand for any, as with AWS. What has a star in it may reach over them already.
     let left_out = 5_usize.saturating_sub(text.matches(':').count());
-    let whole =
-        if text.contains(['*', '$']) || left_out == 0 { Cow::Borrowed(text) } else { Cow::Owned(text.to_owned() + &":*".repeat(left_out)) };
+    let complete = left_out == 0 || !text.starts_with("arn:") || text.contains(['*', '$']);
+    let whole = if complete { Cow::Borrowed(text) } else { Cow::Owned(text.to_owned() + &":*".repeat(left_out)) };
     let text = whole.as_ref();
     let syntax = Syntax { wildcards: true, variables };
     let exact = Pattern::compile(text, syntax, Case::Exact)?;

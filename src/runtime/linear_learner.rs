@@ -123,7 +123,7 @@ fn prepare(bytes: bytes::Bytes) -> Result<Prepared> {
         answers: Vec::new(),
         names: Vec::new(),
         trees: None,
-        categorical: false,
+        categories: Vec::new(),
         weight: model.weight(),
         core,
     };

@@ -187,6 +187,8 @@ pub enum Classes {
     Counted(usize),
     /// One row of them, as the model has them.
     Listed(Arc<Block>),
+    /// The same where a score is not one label's but that of a pair of them.
+    Paired(Arc<Block>),
 }
 
 impl Output {
@@ -208,6 +210,9 @@ impl Output {
         Self { scores: scores.into(), list, labels: None, classes: None, probabilities: false, extras: Vec::new(), form: Form::Predictions }
     }
 }
+
+/// The most bytes of categories that are told of a model that is not loaded. Of all its columns the file itself tells.
+pub const CATEGORIES_BYTES: usize = 16 << 10;
 
 /// What is known of a model without loading it; shown to users and kept beside its version.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -232,9 +237,10 @@ pub struct Summary {
     pub answers: Vec<Answered>,
     /// Trees, for ensembles.
     pub trees: Option<usize>,
-    /// Whether it has columns whose categories may be sent as their texts; which they are, the model itself tells.
-    #[serde(default)]
-    pub categorical: bool,
+    /// Of columns whose categories may be sent as texts, these, by the column's name or number: as many columns as fit
+    /// [`CATEGORIES_BYTES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<(String, Vec<Box<str>>)>,
     /// Bytes in memory when loaded.
     pub weight: usize,
     /// Bytes of its largest array alone (a tree ensemble's nodes), to judge the overhead by.

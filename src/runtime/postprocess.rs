@@ -178,6 +178,10 @@ mod tests {
         assert_eq!(kept(texts(3, &["a", "b", "c"])), texts(2, &["b", "c"]));
         // Scores that are not one a label, as those of pairs of classes, keep their places.
         assert_eq!(kept(texts(2, &["a", "b"])), Tensor::new(2, vec![1i64, 2]).unwrap().into());
+        let scores = Output::scores(Tensor::new(3, vec![0.2f32, 0.5, 0.3]).unwrap(), true);
+        let pairs = Output { classes: Some(Classes::Paired(texts(3, &["a", "b", "c"]).into())), ..scores };
+        let settings = Postprocess { top_k: Some(2), ..Postprocess::default() };
+        assert_eq!(settings.apply(pairs).unwrap().extras[0].block, Tensor::new(2, vec![1i64, 2]).unwrap().into());
     }
 
     #[test]

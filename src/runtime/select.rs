@@ -150,7 +150,7 @@ fn both(scores: &Block) -> Option<Block> {
 fn labels(classes: &Classes, rows: usize) -> Result<Block> {
     let (count, text) = match classes {
         Classes::Counted(count) => (*count, 0),
-        Classes::Listed(list) => (list.columns(), text_bytes(list)),
+        Classes::Listed(list) | Classes::Paired(list) => (list.columns(), text_bytes(list)),
     };
     // Written for every row, a long list is more than the model ever gave.
     if rows.saturating_mul(count) > CELLS_MAX || rows.saturating_mul(text) > TEXT_MAX {
@@ -163,6 +163,6 @@ fn labels(classes: &Classes, rows: usize) -> Result<Block> {
             let row = Tensor::new(*count, numbers).ok_or_else(|| Error::new(Kind::Internal, "a classifier has no class"))?;
             Ok(Block::I64(row).repeat(rows))
         }
-        Classes::Listed(list) => Ok(list.repeat(rows)),
+        Classes::Listed(list) | Classes::Paired(list) => Ok(list.repeat(rows)),
     }
 }

@@ -218,8 +218,7 @@ impl Endpoint {
                 name: variant_name.as_str().into(),
                 weight: variant.weight,
                 stages: stages(&variant.stages).map_err(|error| error.within(format_args!("variant `{variant_name}`")))?.into(),
-                // What is done to a model's scores afterwards does not change who is asked how they are written.
-                accept: variant.stages.iter().rev().find_map(|stage| stage.environment.get(DEFAULT_ACCEPT)).cloned(),
+                accept: default_accept(&variant.stages).cloned(),
                 metrics: metrics(name.as_str(), variant_name.as_str()),
             });
         }
@@ -265,6 +264,12 @@ impl Endpoint {
     pub fn config(&self) -> &EndpointConfig {
         &self.config
     }
+}
+
+/// How the answer is written when the caller does not say: as the last model's stage has it, or one after it.
+fn default_accept(stages: &[StageConfig]) -> Option<&String> {
+    let says = stages.iter().rfind(|stage| stage.postprocess.is_none() || stage.environment.contains_key(DEFAULT_ACCEPT))?;
+    says.environment.get(DEFAULT_ACCEPT)
 }
 
 fn stages(written: &[StageConfig]) -> Result<Vec<Stage>> {

@@ -83,7 +83,7 @@ impl Service {
     /// Makes a key of `user`.
     ///
     /// # Errors
-    /// Denied, no such user, a malformed or long policy, an expiry in the past, [`KEYS_MAX`] keys already.
+    /// Denied, no such user, a malformed or long policy, an expiry in the past, as many keys as one may have.
     pub fn create_key(&self, caller: &Caller, user: &str, kind: KeyKind, document: Option<&str>, expires_at: Option<i64>) -> Result<Made> {
         let user = self.canonical(Noun::User, user)?;
         let arn = Noun::User.arn(user.as_str());

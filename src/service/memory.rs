@@ -198,6 +198,12 @@ impl Service {
             let wanted: Vec<Version> = pins.into_iter().map(|(_, version)| version).chain(hot).collect();
             let mut count = 0;
             for (at, &version) in wanted.iter().enumerate() {
+                // One that is too large for what is left leaves it to smaller ones.
+                let full = |pointer: Pointer| service.cache.used() + pointer.weight as u64 > service.cache.budget();
+                let known = service.store.snapshot(|read| models::version_pointer(read, version));
+                if known.is_ok_and(|known| known.is_some_and(full)) {
+                    continue;
+                }
                 // Also what an earlier release prepared comes back, made anew.
                 let pointer = match service.current(version) {
                     Ok(Some(pointer)) => pointer,
@@ -207,10 +213,6 @@ impl Service {
                         continue;
                     }
                 };
-                // One that is too large for what is left leaves it to smaller ones.
-                if service.cache.used() + pointer.weight as u64 > service.cache.budget() {
-                    continue;
-                }
                 // The hottest first, and the last to go.
                 let coldness = at * usize::from(FREQUENCY_MAX) / wanted.len();
                 let times = FREQUENCY_MAX.saturating_sub(u8::try_from(coldness).unwrap_or(FREQUENCY_MAX));

@@ -42,9 +42,6 @@ pub struct Shown {
     pub bytes: u64,
     /// What it is.
     pub summary: Summary,
-    /// Of columns that have some, the texts that a row may send, by the column's name or number; asked for of one model
-    /// alone.
-    pub categories: Vec<(String, Vec<Box<str>>)>,
     /// Whether it is in memory now.
     pub loaded: bool,
     /// When the path first was published.
@@ -358,7 +355,6 @@ impl Service {
         Ok(Shown {
             loaded: self.cache.contains(&listed.version),
             summary: serde_json::from_str(&listed.summary).map_err(Error::internal)?,
-            categories: Vec::new(),
             path: listed.path,
             version: listed.version,
             bytes: listed.bytes,
@@ -416,15 +412,7 @@ impl Service {
     pub fn model_shown(&self, caller: &Caller, path: &ModelPath) -> Result<Shown> {
         let permit = self.authorise(caller, "s3:GetObject", &path.arn(), |_| ())?;
         let found = self.store.read(&permit, |read| models::show(read, path))?;
-        let mut shown = self.shown(found.ok_or_else(|| no_model(path))?)?;
-        if shown.summary.categorical
-            && let Some(pointer) = self.current(shown.version)?
-        {
-            // Only the model knows them. It is let go of again: looking at it makes nothing else leave the cache for long.
-            let model = self.cache.pass_through(pointer.weight as u64, || self.read_model(&pointer, None))?;
-            shown.categories = model.schema().names.categories_by_name().map(|(name, texts)| (name, texts.to_vec())).collect();
-        }
-        Ok(shown)
+        self.shown(found.ok_or_else(|| no_model(path))?)
     }
 
     /// What a path has pointed at, latest first.

@@ -85,6 +85,9 @@ fn writer(path: &Path) -> Result<Connection> {
 /// [`Kind::NotFound`], [`Kind::Conflict`] when it is empty or no Rookery database, and what `work` returns.
 pub(super) fn look<T>(path: &Path, work: impl Fn(&Connection) -> Result<T>) -> Result<T> {
     check_engine(rusqlite::version_number())?;
+    // What a link points at is what a server opens, and the log is beside that.
+    let resolved = std::fs::canonicalize(path);
+    let path = resolved.as_deref().unwrap_or(path);
     let log = beside(path, "-wal");
     for _ in 0..LOOKS {
         let stamp =

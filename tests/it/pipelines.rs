@@ -122,6 +122,10 @@ fn what_a_stage_shows_can_be_chosen() {
     let rounded = json!([{ "model": "p/binary.json", "environment": environment }, { "postprocess": { "round": 1 } }]);
     let reply = pipes.ask("rounded", rounded, None).expect(200);
     assert!(reply.header("content-type").unwrap().starts_with("text/csv"), "{}", reply.text());
+    // An earlier model's is about what it hands on, as with AWS's containers.
+    let first = json!({ "model": "p/classes.json", "environment": { "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv" } });
+    let reply = pipes.ask("earlier", json!([first, { "model": "p/cities/one" }]), None).expect(200);
+    assert!(reply.header("content-type").unwrap().starts_with("application/json"), "{}", reply.text());
     // A regression has no label.
     pipes.place.put_endpoint("none", &json!([{ "prefix": "p/cities/", "output": ["predicted_label"] }]));
     let message = pipes.place.invoke("none", Some("one"), &pipes.place.admin, "1,2,3").expect(400).message();

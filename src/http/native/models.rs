@@ -79,8 +79,11 @@ pub(in super::super) async fn show(request: HttpRequest, state: Data<State>) -> 
     match result.await {
         Ok(model) => {
             let mut told = shown(&model);
-            if let Some(told) = told.as_object_mut().filter(|_| model.summary.categorical) {
-                told.insert("categories".to_owned(), model.categories.into_iter().map(|(name, texts)| (name, json!(texts))).collect());
+            if let Some(told) = told.as_object_mut().filter(|_| !model.summary.categories.is_empty()) {
+                told.insert(
+                    "categories".to_owned(),
+                    model.summary.categories.iter().map(|(name, texts)| (name.clone(), json!(texts))).collect(),
+                );
             }
             HttpResponse::Ok().insert_header((header::ETAG, format!("\"{}\"", model.version))).json(told)
         }

@@ -153,7 +153,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         outputs: 1,
         names,
         trees: None,
-        categorical: false,
+        categories: Vec::new(),
         weight: model.weight(),
         core,
     };

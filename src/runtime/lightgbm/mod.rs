@@ -102,7 +102,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         outputs: groups,
         names: file.names,
         trees: Some(count),
-        categorical: false,
+        categories: Vec::new(),
         weight: model.weight(),
         core,
     };

@@ -129,6 +129,8 @@ struct Onnx {
     roles: Vec<Role>,
     /// The labels there are, of a classifier that says them.
     classes: Option<Arc<Block>>,
+    /// Whether its scores are those of pairs of labels.
+    paired: bool,
     schema: Schema,
     head: Head,
 }
@@ -302,7 +304,7 @@ impl Told {
             names: loaded.schema.names.to_vec(),
             inputs: loaded.schema.parts.to_vec(),
             trees: None,
-            categorical: false,
+            categories: Vec::new(),
             weight: loaded.weight(),
             core: loaded.engine.weight(),
         }
@@ -347,6 +349,7 @@ impl Onnx {
         let name = |wanted: &dyn Fn(&Role) -> bool| Some(graph.output.get(roles.iter().position(wanted)?)?.name.as_str());
         let label = name(&|role| *role == Role::Labels).zip(name(&|role| matches!(role, Role::Scores { .. })));
         let kind = roles.iter().position(|role| *role == Role::Labels).and_then(|at| kind_of(elements.get(at).copied().flatten()?));
+        let paired = label.is_some_and(|(label, _)| classes::are_paired(graph, label));
         let classes = label.zip(kind).and_then(|((label, scores), kind)| classes::classes(graph, label, scores, kind)).map(Arc::new);
         let optional = !head.words.is_empty();
         if optional && head.words.len() != features {
@@ -355,7 +358,7 @@ impl Onnx {
         let names = if optional { std::mem::take(&mut head.words) } else { names(&parts) };
         let parts = parts.into();
         let schema = Schema { names: names.into(), parts, features, outputs, spread, absent: 0.0, missing: true, optional };
-        Ok(Self { engine, inputs, roles, classes, schema, head })
+        Ok(Self { engine, inputs, roles, classes, paired, schema, head })
     }
 
     fn values(&self, input: &[Block], first: usize, rows: usize, meter: &Meter) -> Result<SmallVec<[Value; 2]>> {
@@ -409,7 +412,7 @@ impl Onnx {
         let scores = scores.ok_or_else(|| Error::new(Kind::Internal, "a graph gave no scores"))?;
         // A support vector machine without calibration answers distances beside its label.
         let probabilities = labels.is_some() && scores.to(ValueKind::F32).is_some_and(|scores| scores.f32s().is_some_and(are_shares));
-        let classes = self.classes.clone().filter(|_| labels.is_some()).map(Classes::Listed);
+        let classes = self.classes.clone().filter(|_| labels.is_some()).map(if self.paired { Classes::Paired } else { Classes::Listed });
         Ok(Output { labels, classes, probabilities, extras, ..Output::scores(scores, list) })
     }
 }

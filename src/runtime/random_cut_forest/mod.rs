@@ -98,7 +98,7 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         outputs: 1,
         names,
         trees: Some(trees),
-        categorical: false,
+        categories: Vec::new(),
         weight: model.weight(),
         core,
     };

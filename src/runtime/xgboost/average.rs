@@ -86,12 +86,14 @@ pub(in super::super) fn prepare(files: &[&Member]) -> Result<Prepared> {
         writer.array(&member.bytes);
         models.push(super::load(&mut &*member.bytes, member.bytes.len() as u64)?);
     }
+    let average = Average::new(models, vote)?;
     let summary = Summary {
         format: FORMAT.name.to_owned(),
         kind: format!("{} of {} {}", if vote { "vote" } else { "mean" }, all.len(), first.kind),
         trees: all.iter().map(|member| member.summary.trees).sum(),
-        weight: Average::new(models, vote)?.weight(),
+        weight: average.weight(),
         core: all.iter().map(|member| member.summary.core).sum(),
+        categories: super::told(average.schema()),
         ..first
     };
     Ok(Prepared { summary, bytes: writer.finish() })

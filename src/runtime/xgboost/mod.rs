@@ -24,8 +24,8 @@ use self::objective::Objective;
 use super::pipeline::CELLS_MAX;
 use super::prepared::{Reader, Writer};
 use super::trees::{Builder, Ensemble, Split, TreeNode, affordable};
-use super::{Format, Model, Output, Prepared, Schema, Summary, f32s};
-use crate::codec::columns::Columns;
+use super::{CATEGORIES_BYTES, Format, Model, Output, Prepared, Schema, Summary, f32s};
+use crate::codec::columns::{Categories, Columns};
 use crate::codec::pull::Json;
 use crate::codec::ubjson::Ubjson;
 use crate::error::{Error, Kind, Result};
@@ -156,11 +156,21 @@ fn prepare(bytes: Bytes) -> Result<Prepared> {
         answers: Vec::new(),
         names: document.names,
         trees,
-        categorical: model.schema().names.categorical().len() > 0,
+        categories: told(model.schema()),
         weight: model.weight(),
         core,
     };
     Ok(Prepared { summary, bytes: writer.finish() })
+}
+
+/// The categories that are told of a model, column by column, as far as they fit.
+fn told(schema: &Schema) -> Vec<(String, Vec<Box<str>>)> {
+    let mut bytes = 0;
+    let fits = |(_, texts): &(String, &Categories)| {
+        bytes += texts.iter().map(|text| text.len() + 4).sum::<usize>();
+        bytes <= CATEGORIES_BYTES
+    };
+    schema.names.categories_by_name().take_while(fits).map(|(name, texts)| (name, texts.to_vec())).collect()
 }
 
 /// Hands the document's trees, as many as the best iteration asks for, to the builder.

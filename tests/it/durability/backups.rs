@@ -77,6 +77,20 @@ fn a_backup_made_under_writes_verifies_restores_and_answers_the_same() {
 }
 
 #[test]
+fn a_backup_through_a_link_has_what_the_log_beside_the_file_has() {
+    let server = Server::start();
+    server.put_model("s/m", &Sample::new(1, 5, 3).bytes).expect(201);
+    assert!(std::fs::metadata(beside(&server.db, "-wal")).unwrap().len() > 0);
+    let folder = tempfile::tempdir().unwrap();
+    let (link, copy) = (folder.path().join("link.db"), folder.path().join("copy.db"));
+    std::os::unix::fs::symlink(&server.db, &link).unwrap();
+    let (code, _, error) = rookery(&["backup", text(&copy), "--db", text(&link)], "");
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(verified(&copy)["models"], 1);
+    assert_eq!(verified(&link)["models"], 1);
+}
+
+#[test]
 fn a_backup_leaves_an_older_file_as_old_and_is_as_old() {
     let mut server = Server::start();
     server.put_model("o/m", &Sample::new(1, 5, 3).bytes).expect(201);

@@ -79,7 +79,7 @@ fn resource_fits(statement: &Value, request: &Value, variables: bool) -> bool {
 
 /// The fields that an ARN leaves out at its end are any. A star or a variable may stand for several, so with one it is as written.
 fn completed(mut pattern: String) -> String {
-    if !pattern.contains('*') && !pattern.contains('$') {
+    if pattern.starts_with("arn:") && !pattern.contains('*') && !pattern.contains('$') {
         while pattern.matches(':').count() < 5 {
             pattern += ":*";
         }
