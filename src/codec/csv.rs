@@ -7,9 +7,10 @@
 //! Knows nothing of models. Next: `payload.rs`, whose rows it fills.
 
 use super::answer::{Answer, CONTRIBUTIONS, Extra, Form, write_number, write_value};
+use super::cells::{is_infinite, is_missing};
 use super::json::write_extra;
 use super::number::read_f32;
-use super::payload::{Cell, Rows, is, is_infinite, is_missing};
+use super::payload::{Cell, Rows, is};
 use crate::error::{Error, Result};
 use crate::names::shown;
 use crate::tensor::Block;

@@ -4,8 +4,9 @@
 //! does, a body whose smallest index is 1 or more counts from 1; `Content-Type: text/libsvm; indexing=0` (or 1) says it
 //! outright. Next: `payload.rs`.
 
+use super::cells::is_infinite;
 use super::number::read_f32;
-use super::payload::{Cell, Rows, is_infinite};
+use super::payload::{Cell, Rows};
 use crate::error::{Error, Result};
 use crate::names::shown;
 

@@ -5,6 +5,7 @@
 //! picks the format by content type, and `answer.rs`, by Accept.
 
 pub mod answer;
+mod cells;
 pub mod columns;
 mod csv;
 mod json;

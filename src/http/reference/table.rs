@@ -179,7 +179,11 @@ pub(super) const NAMED: &[(&str, &str, Shape)] = &[
             has("library", OrNull(&Text), "the version that wrote it"),
             has("features", Whole, "columns of a row"),
             has("featureNames", TEXTS, ""),
-            may("categories", Map(&TEXTS), "of one model alone: the texts of columns that may be sent as text, by the column"),
+            may(
+                "categories",
+                Map(&TEXTS),
+                "of one model alone: the texts of columns that may be sent as text, by the column; the first 16 KiB of them, `rookery model check` tells all",
+            ),
             has("inputs", List(&Named("Part")), "where its inputs have names and types of their own"),
             has("answers", List(&Named("Answered")), "where its outputs have names and types of their own"),
             has("outputs", Whole, "numbers answered per row"),

@@ -69,16 +69,17 @@ fn of_label(graph: &proto::Graph, label: &str) -> Option<Block> {
     None
 }
 
-/// Whether the scores beside `label` are a support vector machine's for pairs of labels, of which three make three.
-pub(super) fn are_paired(graph: &proto::Graph, label: &str) -> bool {
-    let mut name = label;
+/// Whether the output `scores` is a support vector machine's own for pairs of labels, of which three make three. What a
+/// graph makes of them, as one score a label, is not.
+pub(super) fn are_paired(graph: &proto::Graph, scores: &str) -> bool {
+    let mut name = scores;
     for _ in 0..STEPS_MAX {
         let Some(node) = maker(graph, name) else { return false };
         if node.op_type == "SVMClassifier" {
             let has = |name: &str| node.attribute.iter().any(|one| one.name == name && !(one.ints.is_empty() && one.floats.is_empty()));
             return has("vectors_per_class") && !has("prob_a");
         }
-        let Some(next) = node.input.first().filter(|_| hands_on(node)) else { return false };
+        let Some(next) = node.input.first().filter(|_| hands_on(node) || node.op_type == "ZipMap") else { return false };
         name = next;
     }
     false

@@ -349,7 +349,7 @@ impl Onnx {
         let name = |wanted: &dyn Fn(&Role) -> bool| Some(graph.output.get(roles.iter().position(wanted)?)?.name.as_str());
         let label = name(&|role| *role == Role::Labels).zip(name(&|role| matches!(role, Role::Scores { .. })));
         let kind = roles.iter().position(|role| *role == Role::Labels).and_then(|at| kind_of(elements.get(at).copied().flatten()?));
-        let paired = label.is_some_and(|(label, _)| classes::are_paired(graph, label));
+        let paired = label.is_some_and(|(_, scores)| classes::are_paired(graph, scores));
         let classes = label.zip(kind).and_then(|((label, scores), kind)| classes::classes(graph, label, scores, kind)).map(Arc::new);
         let optional = !head.words.is_empty();
         if optional && head.words.len() != features {

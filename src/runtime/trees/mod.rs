@@ -225,7 +225,7 @@ impl Ensemble {
             let root = Root { node: tree.root, depth: tree.depth, group: tree.group, nodes: end.saturating_sub(tree.root) };
             (0..outputs).map(move |output| if vector { Root { group: output, ..root } } else { root })
         });
-        shap::add(self, roots, input.values(), self.features, self.groups, out)
+        shap::add(self, roots, input.values(), self.features, self.groups, out, LONGEST)
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{LONGEST, affordable, too_much};
+use super::{affordable, too_much};
 use crate::error::{Error, Kind, Result};
 
 /// Rows that go together.
@@ -86,21 +86,10 @@ impl Root {
 /// `groups` outputs, `features + 1` numbers, the last being what the trees answer on average (the bias).
 ///
 /// # Errors
-/// [`Kind::TooLarge`] when that is too much work for one request. When the shapes do not fit each other: a mistake of the
+/// [`Kind::TooLarge`] when that is too much work for one request, by the guess made beforehand or, since that may be wrong,
+/// when it takes longer than `longest`. When the shapes do not fit each other: a mistake of the
 /// caller in this crate.
 pub fn add<T: Explain>(
-    trees: &T,
-    roots: impl IntoIterator<Item = Root> + Clone,
-    rows: &[T::Value],
-    features: usize,
-    groups: usize,
-    out: &mut [f64],
-) -> Result<()> {
-    within(trees, roots, rows, features, groups, out, LONGEST)
-}
-
-/// As [`add`], for so long at most: what is guessed beforehand may be wrong, most of all where many work at once.
-fn within<T: Explain>(
     trees: &T,
     roots: impl IntoIterator<Item = Root> + Clone,
     rows: &[T::Value],
@@ -367,6 +356,7 @@ fn ascend<const POINTS: usize, V>(path: &[Frame], up: &mut [Lanes], rule: &Rule,
 
 #[cfg(test)]
 mod tests {
+    use super::super::LONGEST;
     use super::*;
 
     /// A complete binary tree of random columns and shares; nodes as in a heap.
@@ -420,7 +410,7 @@ mod tests {
     fn work_that_takes_longer_than_it_may_is_broken_off() {
         let (heap, mut out) = (Heap { depth: 4, features: 3 }, vec![0.0; 4]);
         let root = Root { node: 0, depth: 4, group: 0, nodes: 31 };
-        let error = within(&heap, [root], &[0.5, 0.5, 0.5], 3, 1, &mut out, Duration::ZERO).unwrap_err();
+        let error = add(&heap, [root], &[0.5, 0.5, 0.5], 3, 1, &mut out, Duration::ZERO).unwrap_err();
         assert_eq!((error.kind(), out), (Kind::TooLarge, vec![0.0; 4]));
     }
 
@@ -432,7 +422,7 @@ mod tests {
             // Eleven rows: a whole block and a part of one.
             let rows: Vec<f32> = (0..11 * u64::from(features)).map(|at| unit(at + 77) as f32).collect();
             let mut found = vec![0.0; 11 * width];
-            add(&tree, [Root { node: 0, depth, group: 0, nodes: 1 }], &rows, features as usize, 1, &mut found).unwrap();
+            add(&tree, [Root { node: 0, depth, group: 0, nodes: 1 }], &rows, features as usize, 1, &mut found, LONGEST).unwrap();
             let factorial = |n: u32| (1..=n).map(f64::from).product::<f64>();
             for (row, found) in rows.chunks(features as usize).zip(found.chunks(width)) {
                 assert!((found[width - 1] - expected(&tree, 0, row, 0)).abs() < 1e-12);
@@ -475,7 +465,8 @@ mod tests {
         for depth in [10, 128, 500, 3000] {
             let tree = Chain(depth);
             let mut found = vec![0.0; depth as usize + 1];
-            add(&tree, [Root { node: 0, depth, group: 0, nodes: 1 }], &vec![1.0; depth as usize], depth as usize, 1, &mut found).unwrap();
+            add(&tree, [Root { node: 0, depth, group: 0, nodes: 1 }], &vec![1.0; depth as usize], depth as usize, 1, &mut found, LONGEST)
+                .unwrap();
             let average = 0.99f64.powi(depth as i32);
             for value in &found[..depth as usize] {
                 let wanted = (1.0 - average) / f64::from(depth);

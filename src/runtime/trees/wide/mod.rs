@@ -14,6 +14,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub use build::{Builder, Linear, Missing, Split, TreeNode};
 
+use super::LONGEST;
 use super::shap::{self, Branch, Explain, Root};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::prepared::{Reader, Writer};
@@ -251,7 +252,15 @@ impl Ensemble {
         };
         let mut out = vec![0.0; input.rows() * self.groups * (self.features + 1)];
         let counted = Counted { ensemble: self, covers: self.covers() };
-        shap::add(&counted, trees.iter().zip(ends(trees, nodes.len())).map(root), input.values(), self.features, self.groups, &mut out)?;
+        shap::add(
+            &counted,
+            trees.iter().zip(ends(trees, nodes.len())).map(root),
+            input.values(),
+            self.features,
+            self.groups,
+            &mut out,
+            LONGEST,
+        )?;
         Ok(out)
     }
 
